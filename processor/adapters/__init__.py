@@ -1,0 +1,1 @@
+"""One outside thing per module; its errors become ours at this border."""

@@ -1,0 +1,1 @@
+"""Partitioned state machines on Kafka transactions; knows nothing of onboarding."""

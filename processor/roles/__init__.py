@@ -1,0 +1,1 @@
+"""Wiring: which deciders, which topics, which adapters make a role."""
