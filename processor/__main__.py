@@ -1,0 +1,5 @@
+"""`python -m processor`: the commands."""
+
+from processor.cli.main import main
+
+main()
