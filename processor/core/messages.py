@@ -170,6 +170,7 @@ class CallAnswered:
     status: str | None
     wait_ms: int | None
     why: str
+    request_id: str = ""  # Whose call it was: attempts are numbered within a request, not within a key.
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +179,7 @@ class VerdictReached:
 
     attempt: int
     is_our_fault: bool
+    request_id: str = ""  # As in `CallAnswered`.
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,7 +287,7 @@ class Finished:
     result: str | None
     result_hash: str | None
     result_bytes: int | None
-    result_omitted: str | None  # Why there is no `result`: not-configured, too-large, unavailable; None when there is one.
+    result_omitted: str | None  # Why there is no `result`: not-configured, too-large or unavailable.
     started_at: Instant | None
     finished_at: Instant  # When the decider ended it.
     seen_at: Instant | None  # When the end was first hinted at by a webhook, or read.
@@ -463,17 +465,19 @@ class WorkflowState:
     """The head of a workflow id."""
 
     phase: CompletionPhase
-    started: Started | None
-    webhook_at: Instant | None  # When the first webhook came, None before.
-    has_hint: bool  # A webhook or start answer says that it may have ended.
+    workflow_id: str  # As the provider spells it.
+    started: Started | None  # Its `revision` is that of the next result: 2 after EXPIRED.
+    webhook_at: Instant | None  # When the first webhook came that no status read has refuted yet.
+    has_hint: bool  # A webhook came while the open read was already under way: read again.
     status: str | None  # As last read.
     attempt: int  # Number of the open or last call.
     polls: int
     failures: int  # Failed reads in a row, for the back-off.
     poll_at: Instant | None
+    closes_at: Instant  # When the phase ends by itself: grace over, deadline, amendment window over, forgotten.
     ended_badly_reads: int
-    ended_at: Instant | None  # When the success status was first read.
-    seen_by: Witness | None
+    ended_at: Instant | None  # When a final status was first read.
+    seen_by: Witness | None  # Who told of the end first; before it: a start that came with a final status.
     claimed_by: tuple[str, ...]  # Requests that claimed this workflow id later and were refused.
     timer: Timer | None
     is_waiting: bool
