@@ -1,0 +1,282 @@
+"""One owned partition: its position, its state with what the open transaction changes, its timers.
+
+Committed parts lie in the store (and, decoded, in a bounded cache); what the open transaction changed lies in an
+overlay. Commit moves the overlay down, rollback forgets it.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import Any
+
+from processor.engine.entries import (
+    PARKED_PREFIX,
+    POSITION_KEY,
+    SEPARATOR,
+    StoredPosition,
+    pack,
+    position_entry,
+    storage_key,
+)
+from processor.engine.ports import Change, Checkpoint, Decision, Entry, Machine, OutputRecord, Owned, Store
+
+EVIDENCE_WAIT_MAX_MS = 3_600_000
+EVIDENCE_STEP_MS = 200
+CACHED_PARTS_MAX = 20_000
+_EVICTED_AT_ONCE = CACHED_PARTS_MAX // 10
+
+
+class Phase(Enum):
+    """What an assigned partition is doing."""
+
+    RESTORING = auto()
+    RUNNING = auto()
+    LEAVING = auto()  # No intake any more: being drained.
+    STOPPED = auto()  # Needs a person or another build; the other partitions go on.
+
+
+@dataclass(frozen=True, slots=True)
+class Bare:
+    """A part as it must be written although the machine did not change it, for example without its timer."""
+
+    entry: Entry
+
+
+class StateView(Mapping[str, Any]):
+    """All parts of one state key, read through overlay, cache and store."""
+
+    __slots__ = ("_key", "_partition")
+
+    def __init__(self, partition: "Partition", key: str) -> None:
+        self._partition = partition
+        self._key = key
+
+    def get(self, name: str, default: Any = None) -> Any:  # noqa: ANN401  # the machine's own part
+        """Return the part of that name, or the default."""
+        part = self._partition.read(storage_key(self._key, name))
+        return default if part is None else part
+
+    def __getitem__(self, name: str) -> Any:  # noqa: ANN401  # the machine's own part
+        part = self._partition.read(storage_key(self._key, name))
+        if part is None:
+            raise KeyError(name)
+        return part
+
+    def __iter__(self) -> Iterator[str]:
+        return self._partition.names(self._key)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+    def __contains__(self, name: object) -> bool:
+        return self.get(str(name)) is not None
+
+
+class Partition:
+    """State, position and timers of one owned partition."""
+
+    def __init__(self, owned: Owned, machine: Machine, store: Store) -> None:
+        self.owned = owned
+        self.phase = Phase.RESTORING
+        self.token = ""
+        self.read_to = 0
+        self.counts = [0] * (len(machine.gauges) + 1)  # The last one counts parked facts.
+        self.position = StoredPosition(0, 0)
+        self.next_offset = 0
+        self.parked: dict[str, int] = {}  # Parked state key -> number of its next parked event.
+        self._machine = machine
+        self._store = store
+        self._overlay: dict[str, Any] = {}
+        self._cache: dict[str, Any] = {}
+        self._next_due: dict[bool, int | None] = {False: None, True: None}
+        self._observed: tuple[int, int] | None = None
+        self._observed_at = 0
+        self._evidence_at = 0
+
+    # --- state -----------------------------------------------------------------------------------------------
+
+    def view(self, key: str) -> StateView:
+        """Return the state of one key."""
+        return StateView(self, key)
+
+    def read(self, storage: str) -> Any:  # noqa: ANN401  # the machine's own part
+        """Return the part under a storage key as the open transaction sees it, or None."""
+        if storage in self._overlay:
+            part = self._overlay[storage]
+            return self._machine.decode(part.entry.body) if isinstance(part, Bare) else part
+        part = self._cache.get(storage)
+        if part is None:
+            entry = self._store.get(storage)
+            if entry is None:
+                return None
+            part = self._cache[storage] = self._machine.decode(entry.body)
+        return part
+
+    def names(self, key: str) -> Iterator[str]:
+        """Return the part names of one key, as the open transaction sees them."""
+        prefix = key + SEPARATOR
+        stored = {name for name, _ in self._store.scan(prefix)}
+        changed = {name for name in self._overlay if name.startswith(prefix)}
+        for name in sorted(stored | changed):
+            if self._overlay.get(name, self) is not None:
+                yield name[len(prefix) :]
+
+    def apply(self, key: str, decision: Decision) -> None:
+        """Take over what a decision changes."""
+        for name, part in decision.changes.items():
+            self._overlay[storage_key(key, name)] = part
+
+    def put(self, key: str, name: str, entry: Entry | None) -> None:
+        """Write one part as the engine wants it."""
+        self._overlay[storage_key(key, name)] = None if entry is None else Bare(entry)
+
+    def moved_to(self, offset: int) -> None:
+        """Say that the input below `offset` is decided."""
+        self.next_offset = offset
+        self.read_to = max(self.read_to, offset)
+
+    # --- commit ----------------------------------------------------------------------------------------------
+
+    def records(self, now: int) -> tuple[list[OutputRecord], dict[str, Change], StoredPosition]:
+        """Return what a transaction must hold for this partition, its position record last."""
+        topic, number = self._machine.state_topic, self.owned.partition
+        changes = {storage: self._change(storage, part) for storage, part in self._overlay.items()}
+        position = self.position.moved(self.next_offset, now)
+        changes[POSITION_KEY] = Change(position_entry(position), None)
+        records = [
+            OutputRecord(topic, storage.encode(), pack(change.entry) if change.entry else None, (), number)
+            for storage, change in changes.items()
+        ]
+        return records, changes, position
+
+    def committed(
+        self,
+        changes: Mapping[str, Change],
+        position: StoredPosition,
+        token: str,
+        checkpoint: Checkpoint | None,
+    ) -> None:
+        """Make what `records` returned the committed state."""
+        self._store.write(changes, checkpoint)
+        for storage, change in changes.items():
+            if storage != POSITION_KEY:
+                self._count(storage, change)
+            if change.entry is not None and change.entry.due_at is not None:
+                self._wake(change.entry.due_at, is_behind_evidence=change.entry.is_behind_evidence)
+        for storage, part in self._overlay.items():
+            if part is None or isinstance(part, Bare):
+                self._cache.pop(storage, None)
+            else:
+                self._cache[storage] = part
+        self._overlay.clear()
+        self._evict()
+        self.position, self.token = position, token
+
+    def rollback(self) -> None:
+        """Forget what the open transaction changed."""
+        self._overlay.clear()
+        self.next_offset = self.position.offset
+
+    def close(self) -> None:
+        """Close the store."""
+        self._store.close()
+
+    def _change(self, storage: str, part: Any) -> Change:  # noqa: ANN401  # the machine's own part
+        old = self._cache.get(storage)
+        old_timer = old.timer if old is not None else None
+        old_due = (old_timer.due_at, old_timer.is_behind_evidence) if old_timer is not None else None
+        if part is None or isinstance(part, Bare):
+            return Change(part.entry if part is not None else None, old_due)
+        return Change(self.entry_of(storage, part), old_due)
+
+    def entry_of(self, storage: str, part: Any) -> Entry:  # noqa: ANN401  # the machine's own part
+        """Return a part of the machine as it is stored."""
+        timer = part.timer
+        return Entry(
+            gauge=self._machine.gauge_of(storage[storage.index(SEPARATOR) + 1 :], part),
+            due_at=None if timer is None else timer.due_at,
+            is_behind_evidence=timer is not None and timer.is_behind_evidence,
+            is_waiting=part.is_waiting,
+            body=self._machine.encode(part),
+        )
+
+    def _count(self, storage: str, change: Change) -> None:
+        old, name = self._cache.get(storage), storage[storage.index(SEPARATOR) + 1 :]
+        if old is not None:
+            self.counts[self._machine.gauge_of(name, old)] -= 1
+        elif change.entry is None and name.startswith(PARKED_PREFIX):
+            self.counts[-1] -= 1
+        if change.entry is not None:
+            self.counts[change.entry.gauge] += 1
+
+    def _evict(self) -> None:
+        if len(self._cache) > CACHED_PARTS_MAX:
+            for storage in [storage for storage, _ in zip(self._cache, range(_EVICTED_AT_ONCE), strict=False)]:
+                del self._cache[storage]
+
+    # --- restore ---------------------------------------------------------------------------------------------
+
+    def restored(self) -> list[tuple[str, Entry]]:
+        """Count what the store holds; return what waits for a call or a permit, and what is parked."""
+        self.counts = [0] * len(self.counts)
+        self.parked = {}
+        asks: list[tuple[str, Entry]] = []
+        for storage, entry in self._store.scan(""):
+            if storage == POSITION_KEY:
+                continue
+            self.counts[entry.gauge] += 1
+            if entry.is_waiting or entry.gauge == len(self.counts) - 1:
+                asks.append((storage, entry))
+        for is_behind_evidence in (False, True):
+            self._next_due[is_behind_evidence] = self._store.next_due(is_behind_evidence=is_behind_evidence)
+        return asks
+
+    # --- timers ----------------------------------------------------------------------------------------------
+
+    def due(self, now: int, most: int) -> Sequence[tuple[int, str]]:
+        """Return (due, storage key) of timers that may fire now."""
+        fired = self._fire(now, is_behind_evidence=False, most=most)
+        return [*fired, *self._fire(self.evidence_at(now), is_behind_evidence=True, most=most)]
+
+    def wants_evidence(self, now: int) -> bool:
+        """Whether a timer waits for the input's end to be looked up once more."""
+        due_at = self._next_due[True]
+        is_wanted = due_at is not None and due_at <= now and due_at > self._evidence_at and self._observed is None
+        return is_wanted and now - self._observed_at >= EVIDENCE_STEP_MS
+
+    def observed(self, now: int, end: int) -> None:
+        """Say where the input ended at an instant."""
+        self._observed, self._observed_at = (now, end), now
+
+    def not_observed(self, now: int) -> None:
+        """Say that the input's end could not be looked up."""
+        self._observed_at = now
+
+    def evidence_at(self, now: int) -> int:
+        """Return the latest instant of which everything that had come is decided (or an hour ago, if later)."""
+        if self._observed is not None and self.read_to >= self._observed[1]:
+            self._evidence_at, self._observed = self._observed[0], None
+        return max(self._evidence_at, now - EVIDENCE_WAIT_MAX_MS)
+
+    def next_due(self) -> int | None:
+        """Return when the next timer may fire, as far as is known."""
+        known = [due_at for due_at in self._next_due.values() if due_at is not None]
+        return min(known, default=None)
+
+    def _fire(self, before: int, *, is_behind_evidence: bool, most: int) -> Sequence[tuple[int, str]]:
+        due_at = self._next_due[is_behind_evidence]
+        if due_at is None or due_at > before:
+            return ()
+        due = self._store.due(before, is_behind_evidence=is_behind_evidence, most=most)
+        if not due:
+            self._next_due[is_behind_evidence] = self._store.next_due(is_behind_evidence=is_behind_evidence)
+        return [(due_at, storage) for due_at, storage in due if self._is_current(storage, due_at)]
+
+    def _is_current(self, storage: str, due_at: int) -> bool:
+        part = self.read(storage)
+        return part is not None and part.timer is not None and part.timer.due_at == due_at
+
+    def _wake(self, due_at: int, *, is_behind_evidence: bool) -> None:
+        known = self._next_due[is_behind_evidence]
+        if known is None or due_at < known:
+            self._next_due[is_behind_evidence] = due_at

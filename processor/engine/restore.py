@@ -1,0 +1,208 @@
+"""Bringing a partition's state back: nothing is decided before it is whole.
+
+The procedure (docs/kafka-rules.md): the group's position with read_committed, which waits out an open transaction
+of the former owner; then the high watermark of the state partition; then read to there. Stopping at the last stable
+offset of the moment would miss what is being committed.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from processor.engine.entries import POSITION_KEY, StoredPosition, position_in, unpack
+from processor.engine.partition import Partition, Phase
+from processor.engine.ports import (
+    Change,
+    Checkpoint,
+    EndReached,
+    InputRecord,
+    Log,
+    Machine,
+    Observer,
+    Owned,
+    Position,
+    Store,
+)
+from processor.errors import BrokerUnavailable, StateUnreadable
+
+BATCH_RECORDS = 2_000
+RETRY_MS = 500
+CHECKPOINT_AGE_MAX_MS = 6 * 24 * 3_600_000  # A day below delete.retention.ms, else tombstones may be missed.
+
+
+@dataclass(slots=True)
+class _Restore:
+    partition: Partition
+    store: Store
+    began_at: int
+    tried_at: int = 0
+    end: int | None = None  # None until the positions are known.
+    committed: Position | None = None
+    records: int = 0
+    read_to: int = 0
+    pending: dict[str, Change] = field(default_factory=dict)
+
+
+class Restorer:
+    """Restores the partitions that were assigned, a bit each turn, so that polling never stops."""
+
+    def __init__(
+        self,
+        machine: Machine,
+        log: Log,
+        open_store: Callable[[int], Store],
+        clock: Callable[[], int],
+        observer: Observer,
+    ) -> None:
+        self._machine = machine
+        self._log = log
+        self._open_store = open_store
+        self._clock = clock
+        self._observer = observer
+        self._restores: dict[int, _Restore] = {}
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a restore is under way."""
+        return bool(self._restores)
+
+    def begin(self, owned: Owned) -> Partition:
+        """Return the partition, still to be restored."""
+        store = self._open_store(owned.partition)
+        partition = Partition(owned, self._machine, store)
+        self._restores[owned.partition] = _Restore(partition, store, self._clock())
+        return partition
+
+    def forget(self, number: int) -> None:
+        """Stop restoring a partition that is gone."""
+        restore = self._restores.pop(number, None)
+        if restore is not None and restore.end is not None:
+            self._log.state_stop(number)
+
+    def turn(self) -> list[Partition]:
+        """Go on; return the partitions that are whole now."""
+        if not self._restores:
+            return []
+        for restore in list(self._restores.values()):
+            if restore.end is None and self._clock() - restore.tried_at >= RETRY_MS:
+                self._open(restore)
+        if any(restore.end is not None for restore in self._restores.values()):
+            for item in self._log.state_poll(0.02):
+                self._read_or_stop(item)
+        return [partition for partition in map(self._finish, list(self._restores.values())) if partition is not None]
+
+    def _open(self, restore: _Restore) -> None:
+        number = restore.partition.owned.partition
+        restore.tried_at = self._clock()
+        try:
+            restore.committed = self._log.committed([number])[number]
+            low, end = self._log.state_bounds(number)
+        except BrokerUnavailable:
+            return
+        restore.end = end
+        checkpoint = restore.store.checkpoint()
+        is_usable = (
+            checkpoint is not None
+            and low <= checkpoint.offset <= end
+            and self._clock() - checkpoint.at < CHECKPOINT_AGE_MAX_MS
+        )
+        if not is_usable:
+            restore.store.wipe()
+        restore.read_to = checkpoint.offset if checkpoint is not None and is_usable else 0
+        self._log.state_start(number, restore.read_to if is_usable else None)
+
+    def _read_or_stop(self, item: InputRecord | EndReached) -> None:
+        try:
+            self._read(item)
+        except StateUnreadable as error:
+            restore = self._restores[item.partition]
+            self.forget(item.partition)
+            self._stop(restore.partition, error)
+
+    def _stop(self, partition: Partition, error: StateUnreadable) -> None:
+        partition.phase = Phase.STOPPED
+        self._observer.stopped(partition.owned.partition, str(error))
+
+    def _read(self, item: InputRecord | EndReached) -> None:
+        restore = self._restores.get(item.partition)
+        if restore is None:
+            return
+        if isinstance(item, EndReached):
+            restore.read_to = max(restore.read_to, item.offset)
+            return
+        restore.records += 1
+        restore.read_to = item.offset + 1
+        storage = (item.key or b"").decode()
+        restore.pending[storage] = Change(unpack(item.value) if item.value is not None else None, None)
+        if len(restore.pending) >= BATCH_RECORDS:
+            self._flush(restore)
+            remaining = max(0, (restore.end or 0) - restore.read_to)
+            self._observer.restoring(item.partition, restore.records, remaining)
+
+    def _flush(self, restore: _Restore) -> None:
+        if restore.pending:
+            restore.store.write(restore.pending, Checkpoint(restore.read_to, self._clock()))
+            restore.pending = {}
+
+    def _finish(self, restore: _Restore) -> Partition | None:
+        number = restore.partition.owned.partition
+        if restore.end is None or restore.read_to < restore.end:
+            return None
+        try:
+            low, high = self._log.bounds(number)
+        except BrokerUnavailable:
+            return None
+        self._flush(restore)
+        self._log.state_stop(number)
+        del self._restores[number]
+        try:
+            self._place(restore, low, high)
+        except StateUnreadable as error:
+            self._stop(restore.partition, error)
+            return None
+        self._observer.restored(number, restore.records, (self._clock() - restore.began_at) / 1000)
+        return restore.partition
+
+    def _place(self, restore: _Restore, low: int, high: int) -> None:
+        """Say where reading goes on; raises StateUnreadable when state and offsets contradict each other."""
+        entry = restore.store.get(POSITION_KEY)
+        stored = position_in(entry) if entry is not None else None
+        partitions = self._log.partitions()
+        offset = start_of(stored, restore.committed, low, high, partitions)
+        partition = restore.partition
+        partition.position = stored if stored is not None else StoredPosition(offset, partitions)
+        partition.next_offset = partition.read_to = offset
+        partition.token = restore.committed.token if restore.committed is not None else ""
+        self._log.read_from(partition.owned.partition, offset)
+
+
+def start_of(stored: StoredPosition | None, committed: Position | None, low: int, high: int, partitions: int) -> int:
+    """Return the offset to go on from; raises StateUnreadable, with what to do, when going on could lose or repeat.
+
+    The position in the state is the truth, whatever the group offset says: it was written with the state.
+    """
+    if stored is None and committed is not None:
+        raise StateUnreadable(
+            f"the group committed offset {committed.offset} but the state topic holds no position: it was deleted or "
+            "emptied; restore it, or delete the group's offsets to start anew",
+        )
+    if stored is None:
+        return low
+    if stored.partitions != partitions:
+        raise StateUnreadable(
+            f"the input topic has {partitions} partitions but the state was written for {stored.partitions}: keyed "
+            "state cannot follow; use new topics",
+        )
+    if committed is not None and committed.offset > stored.offset:
+        raise StateUnreadable(
+            f"the group committed offset {committed.offset} but the state stands at {stored.offset}: state was lost",
+        )
+    if stored.offset < low:
+        raise StateUnreadable(
+            f"the state stands at offset {stored.offset} but the input topic begins at {low}: input was deleted "
+            "before it was read",
+        )
+    if stored.offset > high:
+        raise StateUnreadable(
+            f"the state stands at offset {stored.offset} but the input topic ends at {high}: it was made anew",
+        )
+    return stored.offset
