@@ -1,0 +1,389 @@
+"""All settings: one frozen tree with every default, and the names under which the environment sets them.
+
+`processor/settings_loading.py` reads them from outside and refuses what contradicts itself. Units stand last in a
+name: `_ms` int milliseconds, `_s` seconds (fractions allowed), `_bytes_max` bytes.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
+
+from processor.kafka_properties import is_secret_property
+
+KIB = 1024
+MIB = 1024 * KIB
+MASK = "***"
+
+
+def _words(value: object) -> object:
+    """Read `a,b` or a JSON list as a list."""
+    if not isinstance(value, str):
+        return value
+    text = value.strip()
+    return json.loads(text) if text.startswith("[") else [word.strip() for word in text.split(",") if word.strip()]
+
+
+def _properties(value: object) -> object:
+    """Read a JSON object; numbers and booleans become the text that librdkafka reads."""
+    read = json.loads(value or "{}") if isinstance(value, str) else value
+    if not isinstance(read, dict):
+        message = 'give a JSON object such as {"security.protocol": "SASL_SSL"}'
+        raise ValueError(message)  # noqa: TRY004  # pydantic collects ValueErrors
+    return {str(name): given if isinstance(given, str) else json.dumps(given) for name, given in read.items()}
+
+
+def _url(value: object) -> object:
+    """Refuse an address that holds a password or is none."""
+    if not isinstance(value, str) or not value:
+        return value
+    scheme, _, rest = value.partition("://")
+    if scheme not in {"http", "https"} or not rest.split("/")[0]:
+        message = "give an address that begins with https:// (or http://)"
+        raise ValueError(message)
+    if "@" in rest.split("/")[0]:
+        message = "an address may hold no user name or password; they have settings of their own"
+        raise ValueError(message)
+    return value.rstrip("/")
+
+
+Words = Annotated[tuple[str, ...], BeforeValidator(_words)]
+Properties = Annotated[Mapping[str, str], BeforeValidator(_properties)]
+Url = Annotated[str, BeforeValidator(_url)]
+Port = Annotated[int, Field(ge=0, le=65535)]
+Seconds = Annotated[float, Field(gt=0, le=90 * 86_400, allow_inf_nan=False)]
+Millis = Annotated[int, Field(gt=0, le=86_400_000)]
+Count = Annotated[int, Field(gt=0)]
+Bytes = Annotated[int, Field(ge=KIB)]
+TopicName = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,249}$")]
+HttpPath = Annotated[str, Field(pattern=r"^/\S*$")]
+Member = Annotated[str, Field(min_length=1)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+class KafkaSettings(_Section):
+    """How Kafka is reached and used."""
+
+    bootstrap_servers: str = Field(default="", description="Brokers to begin with: host:port, comma-separated")
+    group_protocol: Literal["classic", "consumer"] = Field(
+        default="classic",
+        description="classic (cooperative-sticky), or consumer (KIP-848) on brokers 4.0 and newer",
+    )
+    instance_name: str | None = Field(
+        default=None,
+        pattern=r"^[A-Za-z0-9._-]{1,100}$",
+        description="Stable name of this instance, unique among all (a StatefulSet's pod name): its transactional ids "
+        "then end a predecessor's open transaction at once; without it they are fresh at each start",
+    )
+    sasl_username: str | None = Field(default=None, description="librdkafka's sasl.username")
+    sasl_password: SecretStr | None = Field(default=None, description="librdkafka's sasl.password")
+    properties: Properties = Field(
+        default={},
+        description="Any other librdkafka properties, as a JSON object; those that would break a promise are refused",
+    )
+    first_start: Literal["earliest", "latest"] = Field(
+        default="earliest",
+        description="Where a group without any committed offset begins to read requests; later a missing offset is an "
+        "error",
+    )
+    session_timeout_ms: Millis | None = Field(
+        default=None,
+        description="Silence after which a member counts as dead (45000 where unset); group protocol classic only",
+    )
+    max_poll_interval_ms: Millis = Field(
+        default=300_000, description="Longest time between two polls; above the drain budget"
+    )
+    transaction_timeout_ms: Millis = Field(
+        default=10_000, description="Age at which the broker aborts an open transaction"
+    )
+    operation_timeout_s: Seconds = Field(default=5.0, description="Limit of each single blocking call to the broker")
+    commit_interval_ms: int = Field(
+        default=25, ge=1, le=1000, description="How long facts are gathered into one transaction"
+    )
+    statistics_interval_ms: int = Field(
+        default=0,
+        ge=0,
+        description="How often librdkafka reports statistics for the metrics; 0 never, else 15000 or more",
+    )
+
+
+class SchemaRegistrySettings(_Section):
+    """How the schema registry is reached: any that speaks Confluent's routes."""
+
+    url: Url = Field(default="", description="Address of the schema registry, with its path if it has one")
+    username: str | None = Field(default=None, description="User name for basic authentication")
+    password: SecretStr | None = Field(default=None, description="Password for basic authentication")
+    ca_file: Path | None = Field(default=None, description="PEM file of authorities to trust instead of the system's")
+    timeout_s: Seconds = Field(default=5.0, description="Limit of one look-up")
+
+
+class ApiSettings(_Section):
+    """How the provider's API is reached and how fast it may be called."""
+
+    base_url: Url = Field(default="", description="Address of the provider's API")
+    key: SecretStr | None = Field(default=None, description="Key for POST /auth/authorize")
+    secret: SecretStr | None = Field(default=None, description="Secret for POST /auth/authorize")
+    token: SecretStr | None = Field(default=None, description="Organisation token (tot_…) instead of key and secret")
+    version: int = Field(
+        default=2,
+        ge=1,
+        le=2,
+        description="API version of calls that belong to no workflow, and of workflows that name none: 1 cases, "
+        "2 records",
+    )
+    http_client: Literal["pyreqwest", "httpx"] = Field(default="pyreqwest", description="HTTP client of the hot path")
+    ca_file: Path | None = Field(default=None, description="PEM file of authorities to trust beside the system's")
+    content_type: str = Field(default="application/json", description="Content-Type of requests with a body")
+    call_deadline_s: Seconds = Field(default=15.0, description="Limit of one call, from connecting to the last byte")
+    run_deadline_s: Seconds = Field(default=30.0, description="The same for a call that may not be repeated (run)")
+    connect_timeout_s: Seconds = Field(default=5.0, description="Limit of connecting; at most a third of the deadlines")
+    keepalive_s: Seconds = Field(
+        default=30.0, description="Idle connections are closed after this; below the provider's limit"
+    )
+    calls_in_flight_max: Count = Field(default=256, description="Calls open at once in this process")
+    calls_per_second_max: float = Field(
+        default=0.0, ge=0, description="Calls started a second in this process; 0 no limit"
+    )
+    response_bytes_max: Bytes = Field(default=MIB, description="Largest answer that is read")
+    is_503_not_executed: bool = Field(
+        default=False,
+        description="Whether the provider promises that a call answered 503 was not executed",
+    )
+    refusals_in_row_max: Count = Field(
+        default=5,
+        description="So many 400, 404 or 422 in a row without a success between pause a workflow",
+    )
+    parameters_path: HttpPath = Field(default="/parameters", description="Where parameter sets are made")
+    parameters_definition_member: Member = Field(
+        default="workflowDefinitionId",
+        description="Member that names the definition in a parameter set",
+    )
+    parameters_member: Member = Field(
+        default="parameters", description="Member that holds the values of a parameter set"
+    )
+    parameters_id_path: Member = Field(default="id", description="Where the answer holds a parameter set's id")
+    record_id_path: Member = Field(default="id", description="Where the answer holds a new record's id")
+    case_id_path: Member = Field(default="caseId", description="Where the answer holds a new case's id")
+
+
+class WebhookSettings(_Section):
+    """The server that the provider's webhooks reach."""
+
+    host: str = Field(default="0.0.0.0", description="Address to listen on")  # noqa: S104  # a pod is reached from outside
+    port: Port = Field(default=8080, description="Port to listen on; 0 takes a free one")
+    path: HttpPath = Field(default="/webhooks", description="Path that takes webhooks")
+    networks: Words = Field(default=(), description="Only these networks (CIDR) may send; empty: every one")
+    body_bytes_max: Bytes = Field(default=256 * KIB, description="Largest body that is read")
+    read_timeout_s: Seconds = Field(default=3.0, description="Limit of reading one request, its headers included")
+    keepalive_s: Seconds = Field(default=30.0, description="Idle connections are closed after this")
+    connections_max: Count = Field(default=1000, description="Connections open at once")
+    ack_timeout_s: Seconds = Field(default=2.0, description="Limit of waiting for the broker; then 503")
+    key_base_url: Url = Field(default="", description="Address of the key endpoint; empty: that of the API")
+    key_path: HttpPath = Field(
+        default="/auth/webhooks/key/{keyId}?pem=true", description="Path of a key at the key endpoint"
+    )
+    key_timeout_s: Seconds = Field(default=3.0, description="Limit of fetching one key")
+    key_cache_s: Seconds = Field(default=600.0, description="How long a fetched key is used without asking again")
+    key_stale_s: Seconds = Field(default=86_400.0, description="How long it is used while the key endpoint is down")
+    key_unknown_s: Seconds = Field(default=60.0, description="How long an unknown key id is remembered as unknown")
+    key_fetches_per_minute_max: Count = Field(
+        default=1, description="Look-ups of unknown key ids a minute; above it 503"
+    )
+    workflow_id_paths: Words = Field(
+        default=("workflowId", "workflowExecutionId", "executionId", "id"),
+        min_length=1,
+        description="Where a body may hold the workflow id; the first one present counts",
+    )
+    status_paths: Words = Field(default=("status",), description="The same for the status")
+    kind_paths: Words = Field(default=("type", "eventType", "event"), description="The same for the kind of event")
+    record_id_paths: Words = Field(default=("recordId",), description="The same for the record id")
+    case_id_paths: Words = Field(default=("caseId",), description="The same for the case id")
+    definition_id_paths: Words = Field(default=("workflowDefinitionId",), description="The same for the definition id")
+
+
+class OpsSettings(_Section):
+    """The server for probes and metrics."""
+
+    host: str = Field(default="0.0.0.0", description="Address to listen on")  # noqa: S104  # probes come from outside
+    port: Port = Field(default=8081, description="Port of /livez, /readyz and /metrics; 0 takes a free one")
+    heartbeat_s_max: Seconds = Field(default=60.0, description="A thread silent for longer makes /livez fail")
+
+
+class WorkflowsSettings(_Section):
+    """The workflow catalogue."""
+
+    file: Path = Field(default=Path("workflows.yaml"), description="The workflow catalogue")
+
+
+class StateSettings(_Section):
+    """The local copy of the state; what must survive is in Kafka."""
+
+    directory: Path = Field(default=Path("state"), description="Where the local copy lies; losing it costs a restore")
+    store: Literal["rocksdb", "memory"] = Field(default="rocksdb", description="rocksdb, or memory for small states")
+    write_format: int = Field(
+        default=1,
+        ge=1,
+        le=1,
+        description="Format in which internal records are written; raise it when all instances can read the next one",
+    )
+
+
+class TopicsSettings(_Section):
+    """Names, counts and sizes of topics."""
+
+    requests: TopicName = Field(default="onboarding.requests", description="Onboarding requests come here")
+    results: TopicName = Field(
+        default="onboarding.results", description="Results go here, unless a workflow names another"
+    )
+    links: TopicName = Field(default="onboarding.links", description="Issued links go here")
+    progress: TopicName = Field(default="onboarding.progress", description="Progress goes here")
+    dead_letters: TopicName = Field(
+        default="onboarding.dead-letters", description="What cannot be served, with its bytes"
+    )
+    launches: TopicName = Field(
+        default="<application id>.launches", description="Internal: custody and evidence for launch"
+    )
+    workflows: TopicName = Field(
+        default="<application id>.workflows", description="Internal: started workflows and webhooks"
+    )
+    preparation_state: TopicName = Field(
+        default="<application id>.preparation-state", description="Internal, compacted"
+    )
+    launch_state: TopicName = Field(default="<application id>.launch-state", description="Internal, compacted")
+    completion_state: TopicName = Field(default="<application id>.completion-state", description="Internal, compacted")
+    control: TopicName = Field(default="<application id>.control", description="Internal, compacted: pauses")
+    partitions: int = Field(
+        default=12, ge=1, le=1000, description="Partitions of topics we create; never changed later"
+    )
+    replication_factor: int = Field(default=3, ge=1, le=32767, description="Replicas of topics we create")
+    min_insync_replicas: int = Field(default=2, ge=1, le=32767, description="min.insync.replicas of topics we create")
+    request_bytes_max: Bytes = Field(default=256 * KIB, description="Largest request; larger ones are dead letters")
+    result_bytes_max: Bytes = Field(
+        default=768 * KIB, description="Largest result body; larger ones are left out and said so"
+    )
+    record_bytes_max: Bytes = Field(
+        default=1_000_000, description="Largest record we produce; at most what brokers accept"
+    )
+
+
+class EngineSettings(_Section):
+    """Limits of the engine and the deciders."""
+
+    lanes_max: Count = Field(
+        default=10_000, description="Lanes of preparation with work in them; above it intake pauses"
+    )
+    launch_backlog_max: Count = Field(
+        default=10_000, description="Launches waiting; above it preparation hands none over"
+    )
+    calls_bytes_max: Bytes = Field(
+        default=64 * MIB, description="Bytes of open calls and their answers in this process"
+    )
+    drain_s_max: Seconds = Field(
+        default=40.0, description="Budget for open runs at SIGTERM and when a partition is revoked"
+    )
+    send_window_s: Seconds = Field(default=5.0, description="A run starts this soon after its intent, or not at all")
+    settle_margin_s: Seconds = Field(
+        default=5.0, description="Added to a run's deadline before its outcome counts as unknown"
+    )
+    webhook_grace_s: Seconds = Field(
+        default=10.0, description="How long a webhook of an unknown workflow waits for its start"
+    )
+    duplicate_memory_s: Seconds = Field(
+        default=8 * 86_400.0, description="Request ids are known this long past the deadline"
+    )
+    amendment_window_s: Seconds = Field(
+        default=8 * 86_400.0, description="After giving up, a late outcome is published so long"
+    )
+    result_wait_s: Seconds = Field(
+        default=300.0, description="How long a completed workflow's missing result is asked for"
+    )
+    evidence_wait_s_max: Seconds = Field(
+        default=3600.0, description="A timer waits no longer than this for evidence before it"
+    )
+    position_age_s: Seconds = Field(
+        default=7 * 86_400.0, description="Internal input younger than this is never purged"
+    )
+    purge_interval_s: Seconds = Field(default=60.0, description="How often internal input is purged")
+    watchdog_s: Seconds = Field(
+        default=60.0, description="A member without progress for so long, with lag, is restarted"
+    )
+
+
+class LoggingSettings(_Section):
+    """What is logged, and how."""
+
+    level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        default="INFO", description="The least level that is logged"
+    )
+    format: Literal["json", "console"] = Field(default="json", description="One JSON object a line, or text for people")
+
+
+INTERNAL_TOPICS = ("launches", "workflows", "preparation_state", "launch_state", "completion_state", "control")
+DECIDERS = ("preparation", "launch", "completion")
+
+
+class Settings(_Section):
+    """Everything that can be set. Build it with `load_settings`; in tests directly, from nested mappings."""
+
+    application_id: str = Field(
+        default="onboarding",
+        pattern=r"^[A-Za-z0-9._-]{1,60}$",
+        description="Begins group ids, transactional ids and internal topics, so that several can share a cluster",
+    )
+    kafka: KafkaSettings = KafkaSettings()
+    schema_registry: SchemaRegistrySettings = SchemaRegistrySettings()
+    api: ApiSettings = ApiSettings()
+    webhook: WebhookSettings = WebhookSettings()
+    ops: OpsSettings = OpsSettings()
+    workflows: WorkflowsSettings = WorkflowsSettings()
+    state: StateSettings = StateSettings()
+    topics: TopicsSettings = Field(default={}, validate_default=True)
+    engine: EngineSettings = EngineSettings()
+    logging: LoggingSettings = LoggingSettings()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _name_internal_topics(cls, given: Any) -> Any:  # noqa: ANN401  # whatever pydantic was given
+        """Let internal topics that have no name of their own begin with the application id."""
+        topics = given.get("topics", {})
+        if not isinstance(topics, dict):
+            return given
+        application_id = given.get("application_id", "onboarding")
+        named = {topic: f"{application_id}.{topic.replace('_', '-')}" for topic in INTERNAL_TOPICS}
+        return {**given, "topics": named | topics}
+
+    def group_id(self, decider: str) -> str:
+        """Return the consumer group of a decider."""
+        return f"{self.application_id}.{decider}"
+
+
+def effective(settings: Settings) -> dict[str, Any]:
+    """Return all settings as plain values, with secrets masked: for `processor check` and support."""
+    shown: dict[str, Any] = _masked(settings.model_dump(mode="python"))
+    properties = shown["kafka"]["properties"]
+    shown["kafka"]["properties"] = {
+        name: MASK if is_secret_property(name) else value for name, value in properties.items()
+    }
+    return shown
+
+
+def _masked(value: Any) -> Any:  # noqa: ANN401  # any plain value
+    if isinstance(value, dict):
+        return {name: _masked(inner) for name, inner in value.items()}
+    if isinstance(value, SecretStr):
+        return MASK
+    if isinstance(value, Path):
+        return str(value)
+    return list(value) if isinstance(value, tuple) else value
+
+
+def credentials_fingerprint(api: ApiSettings) -> str:
+    """Return a short hash of who we are at the provider: it tells old credentials from new ones, and nothing else."""
+    secrets = [given.get_secret_value() if given else "" for given in (api.key, api.secret, api.token)]
+    return hashlib.sha256(json.dumps([api.base_url, *secrets]).encode()).hexdigest()[:16]

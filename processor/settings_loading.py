@@ -1,0 +1,298 @@
+"""Reads settings from the environment, a file and mounted secrets, and refuses what contradicts itself.
+
+The later of these wins: defaults, the file that PROCESSOR_SETTINGS_FILE names, files in PROCESSOR_SECRETS_DIRECTORY
+named like the variables, the environment, overrides of a command. All problems are told at once, each under the
+name of its environment variable; values of secrets and of librdkafka properties are never repeated.
+"""
+
+import difflib
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, TypeAlias, get_args
+
+import yaml
+from pydantic import BaseModel, SecretStr, ValidationError
+from pydantic.fields import FieldInfo
+
+from processor.errors import SettingsInvalid
+from processor.settings import Settings
+from processor.settings_relations import relation_problems
+
+PREFIX = "PROCESSOR_"
+FILE_VARIABLE = "PROCESSOR_SETTINGS_FILE"
+SECRETS_VARIABLE = "PROCESSOR_SECRETS_DIRECTORY"
+SECRET_BYTES_MAX = 64 * 1024
+
+_SHOWN_MAX = 60
+_UNSHOWN = frozenset({("kafka", "properties")})
+
+SettingPath: TypeAlias = tuple[str, ...]
+
+
+class Need(StrEnum):
+    """What a command talks to, and so which settings it cannot do without."""
+
+    KAFKA = "kafka"
+    REGISTRY = "registry"
+    API = "api"
+
+
+EVERYTHING = frozenset(Need)
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One setting as people see it."""
+
+    variable: str
+    path: SettingPath
+    default: object
+    description: str
+    is_secret: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Given:
+    """A value, and where it came from."""
+
+    value: object
+    source: str
+
+
+def all_settings(section: type[BaseModel] = Settings, path: SettingPath = ()) -> Iterator[Setting]:
+    """Yield every setting, in the order of the tree."""
+    for name, info in section.model_fields.items():
+        inner = info.annotation
+        if isinstance(inner, type) and issubclass(inner, BaseModel):
+            yield from all_settings(inner, (*path, name))
+        else:
+            yield _setting((*path, name), info)
+
+
+def load_settings(
+    environ: Mapping[str, str],
+    *,
+    needs: frozenset[Need] = EVERYTHING,
+    overrides: Mapping[str, object] | None = None,
+) -> Settings:
+    """Return the settings; raises SettingsInvalid that names every problem, its variable and its remedy.
+
+    `overrides` is nested like the tree. Relations between settings are checked once each of them is good by itself.
+    """
+    settings = {setting.path: setting for setting in all_settings()}
+    problems: list[str] = []
+    given: dict[SettingPath, _Given] = {}
+    for layer in (
+        _from_file(environ, problems),
+        _from_secrets_directory(environ, settings, problems),
+        _from_environment(environ, settings, problems),
+        _flat(overrides or {}, "the command"),
+    ):
+        given |= layer
+    try:
+        tree = Settings.model_validate(_nested(given))
+    except ValidationError as error:
+        problems += [_explain(path, problem, settings, given) for path, problem in _of_pydantic(error)]
+    else:
+        problems += _missing(tree, needs)
+        problems += relation_problems(tree)
+    if problems:
+        raise SettingsInvalid("\n".join(problems))
+    return tree
+
+
+def _setting(path: SettingPath, info: FieldInfo) -> Setting:
+    return Setting(
+        variable=PREFIX + "__".join(path).upper(),
+        path=path,
+        default=info.default,
+        description=info.description or "",
+        is_secret=SecretStr in (info.annotation, *get_args(info.annotation)),
+    )
+
+
+def _from_file(environ: Mapping[str, str], problems: list[str]) -> dict[SettingPath, _Given]:
+    name = environ.get(FILE_VARIABLE)
+    if not name:
+        return {}
+    try:
+        read = yaml.safe_load(Path(name).read_text(encoding="utf-8"))
+    except OSError as error:
+        problems.append(f"{FILE_VARIABLE}: {name} cannot be read ({error.strerror}); mount it, or unset the variable")
+        return {}
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"{name}:{mark.line + 1}" if mark else name
+        problems.append(f"{FILE_VARIABLE}: {where} is not valid YAML; mend it there")
+        return {}
+    if read is not None and not isinstance(read, dict):
+        problems.append(f"{FILE_VARIABLE}: {name} must be a mapping of sections such as `kafka:`")
+        return {}
+    return _flat(read or {}, name)
+
+
+def _from_secrets_directory(
+    environ: Mapping[str, str],
+    settings: Mapping[SettingPath, Setting],
+    problems: list[str],
+) -> dict[SettingPath, _Given]:
+    name = environ.get(SECRETS_VARIABLE)
+    if not name:
+        return {}
+    if not Path(name).is_dir():
+        problems.append(f"{SECRETS_VARIABLE}: {name} is no directory; mount the secret there, or unset the variable")
+        return {}
+    files = {file.name.upper(): file for file in sorted(Path(name).iterdir()) if file.is_file()}
+    found: dict[SettingPath, _Given] = {}
+    for setting in settings.values():
+        if file := files.get(setting.variable):
+            found |= _read_secret(setting, str(file), SECRETS_VARIABLE, problems)
+    return found
+
+
+def _from_environment(
+    environ: Mapping[str, str],
+    settings: Mapping[SettingPath, Setting],
+    problems: list[str],
+) -> dict[SettingPath, _Given]:
+    by_variable = {setting.variable: setting for setting in settings.values()}
+    by_file_variable = {f"{setting.variable}_FILE": setting for setting in settings.values() if setting.is_secret}
+    names = [*by_variable, *by_file_variable, FILE_VARIABLE, SECRETS_VARIABLE]
+    found: dict[SettingPath, _Given] = {}
+    for name in _ours(environ):
+        value = environ[name]
+        if setting := by_variable.get(name):
+            found[setting.path] = _Given(value, "the environment")
+        elif setting := by_file_variable.get(name):
+            if setting.variable in environ:
+                problems.append(f"{name}: {setting.variable} is set too; unset one of them")
+            found |= _read_secret(setting, value, name, problems)
+        elif name not in {FILE_VARIABLE, SECRETS_VARIABLE}:
+            problems.append(f"{name}: there is no such setting; {_nearest(name, names)}")
+    return found
+
+
+def _ours(environ: Mapping[str, str]) -> list[str]:
+    """Return variables of ours, without those that Kubernetes makes of a service whose name begins like us."""
+    hosts = [name.removesuffix("_SERVICE_HOST") for name in environ if name.endswith("_SERVICE_HOST")]
+    links = tuple(f"{host}_{kind}" for host in hosts for kind in ("SERVICE_", "PORT"))
+    return sorted(name for name in environ if name.startswith(PREFIX) and not name.startswith(links))
+
+
+def _read_secret(
+    setting: Setting,
+    file: str,
+    variable: str,
+    problems: list[str],
+) -> dict[SettingPath, _Given]:
+    try:
+        with Path(file).open("rb") as opened:
+            data = opened.read(SECRET_BYTES_MAX + 1)
+        text = data.decode()
+    except OSError as error:
+        problems.append(f"{variable}: {file} cannot be read ({error.strerror}); mount the secret there")
+        return {}
+    except UnicodeDecodeError:
+        problems.append(f"{variable}: {file} is no UTF-8 text; write the secret as text")
+        return {}
+    if len(data) > SECRET_BYTES_MAX:
+        problems.append(f"{variable}: {file} is larger than {SECRET_BYTES_MAX} bytes; it is no secret of ours")
+        return {}
+    return {setting.path: _Given(text.rstrip("\r\n"), os.path.basename(file))}  # noqa: PTH119  # a name, not a path
+
+
+def _flat(nested: Mapping[Any, object], source: str, path: SettingPath = ()) -> dict[SettingPath, _Given]:
+    flat: dict[SettingPath, _Given] = {}
+    for name, value in nested.items():
+        inner = (*path, str(name))
+        if isinstance(value, Mapping) and inner not in _UNSHOWN:
+            flat |= _flat(value, source, inner)
+        else:
+            flat[inner] = _Given(value, source)
+    return flat
+
+
+def _nested(given: Mapping[SettingPath, _Given]) -> dict[str, Any]:
+    nested: dict[str, Any] = {}
+    for path, value in given.items():
+        section = nested
+        for name in path[:-1]:
+            inner = section.setdefault(name, {})
+            if not isinstance(inner, dict):  # A section that somebody gave as a value: pydantic says so.
+                break
+            section = inner
+        else:
+            section[path[-1]] = value.value
+    return nested
+
+
+def _of_pydantic(error: ValidationError) -> Iterator[tuple[SettingPath, str]]:
+    for problem in error.errors(include_url=False, include_input=False):
+        path = tuple(str(step) for step in problem["loc"])
+        match problem["type"]:
+            case "extra_forbidden":
+                yield path, ""
+            case "model_type":
+                yield path, "it is a section; write its settings below it"
+            case _:
+                yield path, problem["msg"].removeprefix("Value error, ")
+
+
+def _explain(
+    path: SettingPath,
+    problem: str,
+    settings: Mapping[SettingPath, Setting],
+    given: Mapping[SettingPath, _Given],
+) -> str:
+    """Say in one line which setting is wrong, with what value and from where, and what would be right."""
+    known = next((path[:length] for length in range(len(path), 0, -1) if path[:length] in settings), None)
+    source = given.get(known or path, _Given(None, "the settings file"))
+    if known is None:
+        name = PREFIX + "__".join(path).upper()
+        names = [setting.variable for setting in settings.values()]
+        wrong = problem or f"there is no such setting; {_nearest(name, names)}"
+        return f"{name} (from {source.source}): {wrong}"
+    setting = settings[known]
+    value = str(source.value)
+    is_shown = not setting.is_secret and known not in _UNSHOWN and "@" not in value
+    shown = f", not {value[:_SHOWN_MAX]!r}" if is_shown else ""
+    default = "" if setting.default in (None, "") else f" (default {default_text(setting.default)})"
+    text = f"{problem[:1].lower()}{problem[1:]}"
+    return f"{setting.variable} (from {source.source}): {text}{shown}; it means: {setting.description}{default}"
+
+
+def default_text(default: object) -> str:
+    """Return a default as it would be written in the environment."""
+    if isinstance(default, tuple):
+        return ",".join(default)
+    if isinstance(default, bool):
+        return str(default).lower()
+    if isinstance(default, dict):
+        return "{}"
+    return str(int(default)) if isinstance(default, float) and default.is_integer() else str(default)
+
+
+def _nearest(name: str, names: list[str]) -> str:
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0.8)
+    if close:
+        return f"is {close[0]} meant?"
+    return "`processor check` lists all of them; unset it"
+
+
+def _missing(tree: Settings, needs: frozenset[Need]) -> Iterator[str]:
+    if Need.KAFKA in needs and not tree.kafka.bootstrap_servers:
+        yield "PROCESSOR_KAFKA__BOOTSTRAP_SERVERS is not set; set it to brokers such as kafka-0:9092,kafka-1:9092"
+    if Need.REGISTRY in needs and not tree.schema_registry.url:
+        yield "PROCESSOR_SCHEMA_REGISTRY__URL is not set; set it to an address such as https://registry:8081"
+    if Need.API not in needs:
+        return
+    if not tree.api.base_url:
+        yield "PROCESSOR_API__BASE_URL is not set; set it to the address of the provider's API"
+    if not (tree.api.token or tree.api.key or tree.api.secret):
+        yield (
+            "PROCESSOR_API__KEY and PROCESSOR_API__SECRET are not set; set both, or PROCESSOR_API__TOKEN, directly "
+            "or by a file (PROCESSOR_API__KEY_FILE, …)"
+        )

@@ -1,0 +1,154 @@
+"""Which settings contradict each other: each good by itself, but together breaking a promise or never working."""
+
+import ipaddress
+from collections import Counter
+from collections.abc import Iterator
+
+from processor.kafka_properties import property_problems
+from processor.settings import KIB, Settings
+
+CONNECT_SHARE = 3  # Connecting may take a third of a deadline, or a provider that drops packets makes runs unknown.
+POLL_MARGIN_MS = 10_000
+ENVELOPE_BYTES = 64 * KIB  # What stands around a body in a record of ours.
+PROVIDER_PATIENCE_S = 10.0  # The provider waits so long for our answer to a webhook.
+SESSION_TIMEOUT_MS = 45_000  # Kafka's default for classic groups.
+STATISTICS_MS_MIN = 15_000
+
+
+def relation_problems(settings: Settings) -> Iterator[str]:
+    """Yield a sentence for each contradiction: the variable to change, why, and to what."""
+    yield from _kafka(settings)
+    yield from _time(settings)
+    yield from _sizes(settings)
+    yield from _topics(settings)
+    yield from _servers(settings)
+    yield from _credentials(settings)
+    yield from _files(settings)
+
+
+def _kafka(settings: Settings) -> Iterator[str]:
+    kafka = settings.kafka
+    for problem in property_problems(kafka.properties, kafka.group_protocol):
+        yield f"PROCESSOR_KAFKA__PROPERTIES: {problem}"
+    if kafka.sasl_username is not None and "sasl.username" in kafka.properties:
+        yield "PROCESSOR_KAFKA__SASL_USERNAME: sasl.username is among the properties too; leave one of them out"
+    if kafka.sasl_password is not None and "sasl.password" in kafka.properties:
+        yield "PROCESSOR_KAFKA__SASL_PASSWORD: sasl.password is among the properties too; leave one of them out"
+    if kafka.group_protocol == "consumer" and kafka.session_timeout_ms is not None:
+        yield (
+            "PROCESSOR_KAFKA__SESSION_TIMEOUT_MS: with group protocol consumer the broker sets it "
+            "(group.consumer.session.timeout.ms); unset it"
+        )
+    if 0 < kafka.statistics_interval_ms < STATISTICS_MS_MIN:
+        yield f"PROCESSOR_KAFKA__STATISTICS_INTERVAL_MS: make it 0 or at least {STATISTICS_MS_MIN}"
+
+
+def _time(settings: Settings) -> Iterator[str]:
+    api, kafka, engine, webhook = settings.api, settings.kafka, settings.engine, settings.webhook
+    connect_s_max = min(api.call_deadline_s, api.run_deadline_s) / CONNECT_SHARE
+    if api.connect_timeout_s > connect_s_max:
+        yield (
+            f"PROCESSOR_API__CONNECT_TIMEOUT_S: at most {connect_s_max:g}, a third of the deadlines of calls, or an "
+            "unreachable provider makes runs unknown; lower it, or raise PROCESSOR_API__CALL_DEADLINE_S and "
+            "PROCESSOR_API__RUN_DEADLINE_S"
+        )
+    drain_s_min = api.run_deadline_s + engine.settle_margin_s
+    if engine.drain_s_max < drain_s_min:
+        yield (
+            f"PROCESSOR_ENGINE__DRAIN_S_MAX: at least {drain_s_min:g}, or each rollout cuts open runs and holds their "
+            "requests; raise it, or lower PROCESSOR_API__RUN_DEADLINE_S"
+        )
+    poll_ms_min = int(engine.drain_s_max * 1000) + kafka.transaction_timeout_ms + POLL_MARGIN_MS
+    if kafka.max_poll_interval_ms < poll_ms_min:
+        yield (
+            f"PROCESSOR_KAFKA__MAX_POLL_INTERVAL_MS: at least {poll_ms_min} (drain budget, transaction time-out and "
+            "10 s), or a draining member is thrown out; raise it"
+        )
+    session_ms = kafka.session_timeout_ms or SESSION_TIMEOUT_MS
+    if kafka.group_protocol == "classic" and kafka.max_poll_interval_ms < session_ms:
+        yield f"PROCESSOR_KAFKA__MAX_POLL_INTERVAL_MS: at least the session time-out ({session_ms}); raise it"
+    if kafka.operation_timeout_s * 1000 >= kafka.transaction_timeout_ms:
+        yield (
+            "PROCESSOR_KAFKA__OPERATION_TIMEOUT_S: below PROCESSOR_KAFKA__TRANSACTION_TIMEOUT_MS, or the broker ends a "
+            "transaction while we wait for it; lower it"
+        )
+    if webhook.read_timeout_s + webhook.key_timeout_s + webhook.ack_timeout_s >= PROVIDER_PATIENCE_S:
+        yield (
+            "PROCESSOR_WEBHOOK__READ_TIMEOUT_S: together with KEY_TIMEOUT_S and ACK_TIMEOUT_S it must stay below the "
+            f"{PROVIDER_PATIENCE_S:g} s that the provider waits; lower one of them"
+        )
+
+
+def _sizes(settings: Settings) -> Iterator[str]:
+    topics = settings.topics
+    room = topics.record_bytes_max - ENVELOPE_BYTES
+    if topics.result_bytes_max > room:
+        yield (
+            f"PROCESSOR_TOPICS__RESULT_BYTES_MAX: at most {room}, or a result does not fit in a record; lower it, or "
+            "raise PROCESSOR_TOPICS__RECORD_BYTES_MAX and the brokers' limits"
+        )
+    if 2 * topics.request_bytes_max > room:  # A waiting request is kept with the bodies that were made of it.
+        yield (
+            f"PROCESSOR_TOPICS__REQUEST_BYTES_MAX: at most {room // 2}, or a waiting request does not fit in a record; "
+            "lower it, or raise PROCESSOR_TOPICS__RECORD_BYTES_MAX and the brokers' limits"
+        )
+    if settings.webhook.body_bytes_max > room:
+        yield f"PROCESSOR_WEBHOOK__BODY_BYTES_MAX: at most {room}, or a webhook does not fit in a record; lower it"
+    if settings.api.response_bytes_max < topics.result_bytes_max:
+        yield (
+            "PROCESSOR_API__RESPONSE_BYTES_MAX: at least PROCESSOR_TOPICS__RESULT_BYTES_MAX, or results of "
+            "allowed size are not read; raise it"
+        )
+
+
+def _topics(settings: Settings) -> Iterator[str]:
+    topics = settings.topics
+    if topics.min_insync_replicas > topics.replication_factor:
+        yield (
+            f"PROCESSOR_TOPICS__MIN_INSYNC_REPLICAS: at most the replication factor ({topics.replication_factor}), or "
+            "nothing can be written; lower it"
+        )
+    names = {field: value for field, value in topics.model_dump().items() if isinstance(value, str)}
+    counts = Counter(names.values())
+    for field, name in names.items():
+        if counts[name] > 1:
+            yield f"PROCESSOR_TOPICS__{field.upper()}: {name} is the name of another topic too; choose one of its own"
+
+
+def _servers(settings: Settings) -> Iterator[str]:
+    webhook, ops = settings.webhook, settings.ops
+    if webhook.port and (webhook.host, webhook.port) == (ops.host, ops.port):
+        yield f"PROCESSOR_OPS__PORT: {ops.port} is the webhook port too; choose another one"
+    if "{keyId}" not in webhook.key_path:
+        yield "PROCESSOR_WEBHOOK__KEY_PATH: it must contain {keyId}, where the id of the key goes"
+    for network in webhook.networks:
+        try:
+            ipaddress.ip_network(network)
+        except ValueError:
+            yield f"PROCESSOR_WEBHOOK__NETWORKS: {network!r} is no network; write it like 203.0.113.0/24"
+
+
+def _credentials(settings: Settings) -> Iterator[str]:
+    api, registry, kafka = settings.api, settings.schema_registry, settings.kafka
+    if bool(api.key) != bool(api.secret):
+        missing = "SECRET" if api.key else "KEY"
+        yield f"PROCESSOR_API__{missing}: key and secret belong together; set it too"
+    if api.token and (api.key or api.secret):
+        yield "PROCESSOR_API__TOKEN: it stands instead of key and secret; unset one or the other"
+    if bool(registry.username) != bool(registry.password):
+        missing = "PASSWORD" if registry.username else "USERNAME"
+        yield f"PROCESSOR_SCHEMA_REGISTRY__{missing}: user name and password belong together; set it too"
+    has_username = kafka.sasl_username is not None or "sasl.username" in kafka.properties
+    has_password = kafka.sasl_password is not None or "sasl.password" in kafka.properties
+    if has_username != has_password:
+        missing = "PASSWORD" if has_username else "USERNAME"
+        yield f"PROCESSOR_KAFKA__SASL_{missing}: user name and password belong together; set it too"
+
+
+def _files(settings: Settings) -> Iterator[str]:
+    for variable, file in (
+        ("PROCESSOR_API__CA_FILE", settings.api.ca_file),
+        ("PROCESSOR_SCHEMA_REGISTRY__CA_FILE", settings.schema_registry.ca_file),
+    ):
+        if file is not None and not file.is_file():
+            yield f"{variable}: there is no file {file}; mount it there"
