@@ -1,0 +1,52 @@
+"""Fixtures for the tests that need real servers; nothing here starts before a test asks for it."""
+
+import os
+from collections.abc import Iterator
+from uuid import uuid4
+
+import pytest
+
+from tests.support.broker import RunningBroker
+from tests.support.servers import (
+    a_docker_engine_answers,
+    broker_from_container,
+    broker_from_jars,
+    registry_from_jars,
+)
+
+
+@pytest.fixture(scope="session")
+def broker() -> Iterator[RunningBroker]:
+    """Give a broker of our own that a test may stop, kill or suspend, and must leave running."""
+    with broker_from_jars() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def bootstrap_servers(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Give the address of a real broker: KAFKA_BOOTSTRAP_SERVERS, else a container, else the jars."""
+    given = os.environ.get("KAFKA_BOOTSTRAP_SERVERS")
+    if given:
+        yield given
+    elif a_docker_engine_answers():
+        with broker_from_container() as address:
+            yield address
+    else:
+        yield request.getfixturevalue("broker").bootstrap_servers
+
+
+@pytest.fixture(scope="session")
+def registry_url() -> Iterator[str]:
+    """Give the URL of a real schema registry: SCHEMA_REGISTRY_URL, else the jars."""
+    given = os.environ.get("SCHEMA_REGISTRY_URL")
+    if given:
+        yield given
+    else:
+        with registry_from_jars() as url:
+            yield url
+
+
+@pytest.fixture
+def topic_prefix() -> str:
+    """Give a word that no other test uses, to begin the names of topics, groups, subjects and transactions with."""
+    return f"t{uuid4().hex[:10]}."

@@ -1,0 +1,1 @@
+"""Starters of the real servers that tests and benchmarks run against."""
