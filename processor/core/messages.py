@@ -124,6 +124,7 @@ class Started:
     told_by: Witness
     attempts: int
     revision: int
+    candidates: tuple[str, ...] = ()  # Other workflows that may be runs of this request, for a person to look at.
 
 
 @dataclass(frozen=True, slots=True)
@@ -373,7 +374,10 @@ class Preparing:
 
 @dataclass(frozen=True, slots=True)
 class KnownRequest:
-    """A request id that was accepted, and the digest of what it said; kept until the duplicate memory ends."""
+    """A request id that was accepted, and the digest of what it said; kept until the duplicate memory ends.
+
+    `launch` remembers the id alone: there the digest is empty.
+    """
 
     digest: bytes
     timer: Timer | None
@@ -408,6 +412,8 @@ class Launching:
     waiting_next: int
     timer: Timer | None
     is_waiting: bool
+    doubt_at: Instant | None = None  # The oldest intent of an earlier attempt that only a person called not executed.
+    has_candidates: bool = False  # Whether observations may be kept for this key; False spares the search for them.
 
 
 @dataclass(frozen=True, slots=True)
