@@ -1,0 +1,113 @@
+"""The simulator's own routes under `/_simulator`, for tests and operators; they need no token.
+
+`GET ledger?since=N&limit=M&format=jsonl` · `GET counters` · `GET faults` · `POST faults` with the fields to change ·
+`POST targets` with `urls` · `POST revoke` drops all access tokens · `POST webhook` with `body` (JSON) or `text`, and
+optionally `signature` (good, none, wrong) and `url`: sent once, answers with the receiver's status.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import fields
+from typing import Any
+from urllib.parse import parse_qsl
+
+import orjson
+
+from processor.simulator.api import Api, Request
+from processor.simulator.bodies import ledger_entry
+from processor.simulator.delivery import Delivery
+from processor.simulator.model import Answer, Counters, Refused, Webhook
+from processor.simulator.provider import Provider
+from processor.simulator.reading import object_in
+from processor.simulator.settings import changed, shown, webhook_urls
+from processor.simulator.signing import Signature, Signer
+
+PREFIX = "/_simulator/"
+PAGE_DEFAULT = 1_000
+PAGE_MAX = 10_000
+
+
+class Control:
+    """Shows and changes a running simulator."""
+
+    def __init__(
+        self, provider: Provider, api: Api, delivery: Delivery, signer: Callable[[], Signer], counters: Counters
+    ) -> None:
+        self._provider = provider
+        self._api = api
+        self._delivery = delivery
+        self._signer = signer
+        self._counters = counters
+        self._handlers: Mapping[tuple[str, str], Callable[[Request], Answer]] = {
+            ("GET", "ledger"): self._ledger,
+            ("GET", "counters"): self._counted,
+            ("GET", "faults"): self._show_faults,
+            ("POST", "faults"): self._change_faults,
+            ("POST", "targets"): self._change_targets,
+            ("POST", "revoke"): self._revoke,
+        }
+
+    async def answer(self, request: Request) -> Answer:
+        """Answer one request; 400 with a sentence on whatever cannot be read."""
+        try:
+            if (request.method, request.path) == ("POST", PREFIX + "webhook"):
+                return await self._webhook(object_in(request.body))
+            handler = self._handlers.get((request.method, request.path.removeprefix(PREFIX)), _no_route)
+            return handler(request)
+        except Refused as refused:
+            return Answer(refused.status, self._provider.error(refused))
+        except (TypeError, ValueError) as error:
+            return Answer(400, self._provider.error(Refused(400, "BAD_VALUE", str(error))))
+
+    def _ledger(self, request: Request) -> Answer:
+        """Show runs after number `since`; `next` is the `since` of the next page, `first` the oldest run kept."""
+        query = dict(parse_qsl(request.query))
+        ledger = self._provider.ledger
+        since = int(query.get("since", "0"))
+        runs = ledger.page(since, min(PAGE_MAX, int(query.get("limit", PAGE_DEFAULT))))
+        entries = [ledger_entry(run) for run in runs]
+        if query.get("format") == "jsonl":
+            lines = b"".join(orjson.dumps(entry, option=orjson.OPT_APPEND_NEWLINE) for entry in entries)
+            return Answer(200, lines, media_type="application/x-ndjson")
+        last = runs[-1].seq if runs else since
+        return Answer(200, orjson.dumps({"entries": entries, "next": last, "first": ledger.first_seq}))
+
+    def _counted(self, _request: Request) -> Answer:
+        """Show how often each route answered what, and how much is held."""
+        counted = {each.name: getattr(self._counters, each.name) for each in fields(self._counters)}
+        held = self._provider.contents() | {"run": len(self._provider.ledger.runs)}
+        return Answer(200, orjson.dumps(counted | {"held": held}))
+
+    def _show_faults(self, _request: Request) -> Answer:
+        return Answer(200, orjson.dumps(shown(self._provider.faults)))
+
+    def _change_faults(self, request: Request) -> Answer:
+        """Put other values in force for the faults that are given; shows all of them."""
+        self._provider.faults = changed(self._provider.faults, object_in(request.body))
+        return self._show_faults(request)
+
+    def _change_targets(self, request: Request) -> Answer:
+        """Send webhooks to other addresses from now on."""
+        urls = object_in(request.body).get("urls")
+        if not isinstance(urls, list):
+            raise ValueError("urls must be a list of URLs or ports")  # noqa: TRY004  # a value of JSON, not a type
+        self._delivery.urls = webhook_urls(tuple(str(url) for url in urls))
+        return Answer(200, orjson.dumps({"urls": self._delivery.urls}))
+
+    def _revoke(self, _request: Request) -> Answer:
+        """Make every access token invalid."""
+        self._api.credentials.revoke()
+        return Answer(204, b"")
+
+    async def _webhook(self, given: Mapping[str, Any]) -> Answer:
+        """Send one webhook of any content, signed, unsigned or wrongly signed."""
+        url = given.get("url")
+        if url is None and not self._delivery.urls:
+            raise ValueError("url is needed while there is no target")
+        body = str(given["text"]).encode() if "text" in given else orjson.dumps(given.get("body"))
+        signature = self._signer().sign(body, Signature(given.get("signature", "good")))
+        status = await self._delivery.attempt(Webhook(body, signature), url)
+        return Answer(200, orjson.dumps({"status": status}))
+
+
+def _no_route(_request: Request) -> Answer:
+    raise Refused(404, "NO_ROUTE", "no such route")

@@ -1,0 +1,66 @@
+"""Keys, secrets and tokens: who may call. Tokens live in memory, so a restart makes all of them invalid."""
+
+from random import Random
+
+import orjson
+
+from processor.simulator.model import Answer, Call, Refused
+from processor.simulator.reading import object_in, text_in
+from processor.simulator.settings import SimulatorSettings
+from processor.simulator.signing import base64url
+
+TOKENS_MAX = 10_000
+
+
+class Credentials:
+    """Issues tokens and knows which are valid."""
+
+    def __init__(self, settings: SimulatorSettings, source: Random) -> None:
+        self._settings = settings
+        self._source = source
+        self._expiries: dict[str, int] = {}  # Token -> when it expires.
+        self._refresh_expiries: dict[str, int] = {}
+
+    def authorize(self, call: Call) -> Answer:
+        """Exchange key and secret for tokens; 400 when one is missing, 401 when one is wrong."""
+        given = object_in(call.body)
+        if (text_in(given, "key"), text_in(given, "secret")) != (self._settings.key, self._settings.secret):
+            raise Refused(401, "BAD_CREDENTIALS", "key and secret do not match")
+        refresh_token = self._issue(self._refresh_expiries, call.at, self._settings.refresh_s)
+        return self._tokens(refresh_token, call.at)
+
+    def refresh(self, call: Call) -> Answer:
+        """Exchange a refresh token for a new access token; it stays valid itself."""
+        refresh_token = text_in(object_in(call.body), "refreshToken")
+        if self._refresh_expiries.get(refresh_token, 0) <= call.at:
+            raise Refused(401, "BAD_REFRESH_TOKEN", "the refresh token is unknown or has expired")
+        return self._tokens(refresh_token, call.at)
+
+    def is_valid(self, authorization: str, at: int) -> bool:
+        """Say whether an Authorization header carries a token that is valid now."""
+        scheme, _, token = authorization.partition(" ")
+        return scheme == "Bearer" and self._expiries.get(token, 0) > at
+
+    def revoke(self) -> None:
+        """Make every access token invalid."""
+        self._expiries.clear()
+
+    def _tokens(self, refresh_token: str, at: int) -> Answer:
+        body = {
+            "accessToken": self._issue(self._expiries, at, self._settings.token_s),
+            "refreshToken": refresh_token,
+            "expiryDuration": int(self._settings.token_s),
+            "tokenType": "Bearer",
+        }
+        return Answer(200, orjson.dumps(body))
+
+    def _issue(self, expiries: dict[str, int], at: int, life_s: float) -> str:
+        """Make a token in the shape of a JWT; its last part is random, nobody verifies it."""
+        expires_at = at + int(life_s * 1000)
+        claims = orjson.dumps({"workspaceId": "simulator", "iat": at // 1000, "exp": expires_at // 1000})
+        parts = (b'{"alg":"RS256","typ":"JWT"}', claims, self._source.randbytes(32))
+        token = ".".join(base64url(part).decode() for part in parts)
+        expiries[token] = expires_at
+        if len(expiries) > TOKENS_MAX:
+            del expiries[next(iter(expiries))]
+        return token

@@ -1,0 +1,80 @@
+"""The provider's routes as one table, and how a path finds its row. Reads no body and decides nothing else."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from itertools import groupby
+
+
+class Kind(StrEnum):
+    """What a route does, which decides the checks and faults before its handler."""
+
+    CREDENTIAL = "credential"  # Needs no token.
+    KEY = "key"  # Needs no token.
+    CREATION = "creation"
+    RUN = "run"
+    READ = "read"
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One row: a placeholder of the template is a segment in braces."""
+
+    name: str
+    kind: Kind
+
+    @property
+    def segments(self) -> tuple[str, ...]:
+        """The path, cut at its slashes."""
+        return tuple(self.name.partition(" /")[2].split("/"))
+
+    @property
+    def method(self) -> str:
+        """The HTTP method."""
+        return self.name.partition(" ")[0]
+
+
+AUTHORIZE = Route("POST /auth/authorize", Kind.CREDENTIAL)
+REFRESH = Route("POST /auth/refresh", Kind.CREDENTIAL)
+READ_KEY = Route("GET /auth/webhooks/key/{keyId}", Kind.KEY)
+CREATE_CASE = Route("POST /cases", Kind.CREATION)
+READ_CASE = Route("GET /cases/{caseId}", Kind.READ)
+CREATE_RECORD = Route("POST /tables/{tableId}/records", Kind.CREATION)
+READ_RECORD = Route("GET /tables/{tableId}/records/{recordId}", Kind.READ)
+SET_PARAMETERS = Route("POST /parameters", Kind.CREATION)
+RUN_WORKFLOW = Route("POST /workflows/run", Kind.RUN)
+READ_STATUS = Route("GET /workflows/{workflowId}", Kind.READ)
+READ_RESULT = Route("GET /workflows/{workflowId}/result", Kind.READ)
+
+ROUTES = (
+    AUTHORIZE,
+    REFRESH,
+    READ_KEY,
+    CREATE_CASE,
+    READ_CASE,
+    CREATE_RECORD,
+    READ_RECORD,
+    SET_PARAMETERS,
+    RUN_WORKFLOW,
+    READ_STATUS,
+    READ_RESULT,
+)
+
+
+def _shape(route: Route) -> tuple[str, int]:
+    return route.method, len(route.segments)
+
+
+_BY_SHAPE: Mapping[tuple[str, int], tuple[tuple[Route, tuple[str, ...]], ...]] = {
+    shape: tuple((route, route.segments) for route in routes)
+    for shape, routes in groupby(sorted(ROUTES, key=_shape), key=_shape)
+}
+
+
+def find(method: str, path: str) -> tuple[Route, tuple[str, ...]] | None:
+    """Find the route of a path without its query, and what stands in its placeholders."""
+    given = path[1:].split("/")
+    for route, segments in _BY_SHAPE.get((method, len(given)), ()):
+        if all(mine == theirs or mine[0] == "{" for mine, theirs in zip(segments, given, strict=True)):
+            return route, tuple(theirs for mine, theirs in zip(segments, given, strict=True) if mine[0] == "{")
+    return None
