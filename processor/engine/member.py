@@ -224,11 +224,12 @@ class Member:
         else:
             try:
                 self._fold(event, partition)
-                return
             except FatalError:
                 raise
             except Exception as error:  # noqa: BLE001  # a rule that fails parks its key; the partition goes on
                 self._parking.park(partition, event, error)
+            else:
+                return
         if event.is_permit:
             self._batch.unused.append(event.ticket)
 

@@ -10,6 +10,7 @@ from processor.engine.entries import PARKED_PREFIX, split_key, storage_key
 from processor.engine.partition import Partition
 from processor.engine.ports import Answer, Entry, InputRecord, Machine, Observer, Ticket
 
+
 class ParkingLot:
     """Parks keys and lets them go again."""
 

@@ -114,7 +114,11 @@ class Machine(Protocol):
         """Return state key and fact of an input record; raises PoisonError or StateUnreadable."""
         ...
 
-    def poisoned(self, record: InputRecord, error: PoisonError) -> tuple[Sequence[OutputRecord], tuple[str, Fact] | None]:
+    def poisoned(
+        self,
+        record: InputRecord,
+        error: PoisonError,
+    ) -> tuple[Sequence[OutputRecord], tuple[str, Fact] | None]:
         """Return the dead letter of an unreadable record, and the fact left of it when it carried custody."""
         ...
 

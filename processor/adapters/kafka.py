@@ -1,0 +1,369 @@
+"""Kafka for one decider: a group consumer, a transactional producer and a reader of its state topic.
+
+Serves `engine.ports.Log`. One thread drives it. Rules and the measurements behind them: docs/kafka-rules.md.
+"""
+
+import struct
+import threading
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from confluent_kafka import (
+    OFFSET_END,
+    Consumer,
+    IsolationLevel,
+    KafkaError,
+    KafkaException,
+    Message,
+    Producer,
+    TopicPartition,
+)
+from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]  # exported, but not said so
+
+from processor.engine.entries import POSITION_KEY
+from processor.engine.kafka_errors import KafkaFailure, Remedy, Step, remedy_for
+from processor.engine.ports import EndReached, InputRecord, Listener, Outcome, OutputRecord, Position
+from processor.errors import BrokerUnavailable, FatalError
+
+_POSITION_KEY = POSITION_KEY.encode()
+_METADATA_PREFIX = b"CGMDv2:"
+_GENERATION = struct.Struct("=i")
+_ANY_PARTITION = -1
+_TRIES_MAX = 5
+
+
+@dataclass(frozen=True, slots=True)
+class KafkaConfig:
+    """librdkafka configurations and topics of one decider; times in seconds."""
+
+    input_topic: str
+    state_topic: str
+    consumer: Mapping[str, Any]
+    producer: Mapping[str, Any]
+    reader: Mapping[str, Any]
+    evidence: Mapping[str, Any]
+    admin: Mapping[str, Any]
+    request_s: float = 5.0
+    commit_s: float = 8.0  # Below transaction.timeout.ms, after which the broker aborts by itself.
+    seek_s: float = 5.0
+
+
+class KafkaLog:
+    """One member's connection to Kafka."""
+
+    def __init__(self, config: KafkaConfig) -> None:
+        self._config = config
+        self._consumer = Consumer(dict(config.consumer))
+        self._reader = Consumer(dict(config.reader))
+        self._evidence = Producer(dict(config.evidence))
+        self._admin = AdminClient(dict(config.admin))
+        self._producer: Producer | None = None
+        self._fences = 0
+        self._ends: dict[int, int] = {}
+        self._partitions = 0
+
+    # --- reading ---------------------------------------------------------------------------------------------
+
+    def join(self, listener: Listener) -> None:
+        """Subscribe to the input topic."""
+
+        def on_assign(consumer: Consumer, partitions: list[TopicPartition]) -> None:
+            # Read nothing before the state is restored: assigned at the end, paused, and placed by `read_from`.
+            placed = [TopicPartition(part.topic, part.partition, OFFSET_END) for part in partitions]
+            consumer.incremental_assign(placed)
+            consumer.pause(placed)
+            listener.on_assigned([part.partition for part in partitions])
+
+        def on_revoke(consumer: Consumer, partitions: list[TopicPartition]) -> None:
+            listener.on_revoked([part.partition for part in partitions])
+            consumer.incremental_unassign(partitions)
+
+        def on_lost(consumer: Consumer, partitions: list[TopicPartition]) -> None:
+            listener.on_lost([part.partition for part in partitions])
+            consumer.incremental_unassign(partitions)
+
+        self._consumer.subscribe([self._config.input_topic], on_assign=on_assign, on_revoke=on_revoke, on_lost=on_lost)
+
+    def membership(self) -> bytes | None:
+        """Return group metadata to commit with, or None while not (or no longer) a proper member."""
+        metadata: Any = self._consumer.consumer_group_metadata()  # librdkafka's own bytes
+        return metadata if metadata is not None and is_member(metadata) else None
+
+    def poll(self, timeout_s: float, records_max: int) -> Sequence[InputRecord | EndReached]:
+        """Return what came; runs the listener."""
+        first = self._consumer.poll(timeout_s)
+        if first is None:
+            return ()
+        return _items([first, *self._consumer.consume(records_max - 1, 0)])
+
+    def read_from(self, partition: int, offset: int) -> None:
+        """Start delivering an assigned partition at an offset."""
+        target = TopicPartition(self._config.input_topic, partition, offset)
+        give_up_at = time.monotonic() + self._config.seek_s
+        while True:
+            try:
+                self._consumer.seek(target)
+                break
+            except KafkaException as error:  # The assignment may not have reached the fetcher yet.
+                if time.monotonic() >= give_up_at:
+                    raise FatalError(f"cannot seek {self._config.input_topic}[{partition}] to {offset}") from error
+                self.wait(0.01)
+        self._consumer.resume([target])
+
+    def pause(self, partitions: Iterable[int]) -> None:
+        """Stop delivering these partitions."""
+        self._consumer.pause(self._inputs(partitions))
+
+    def resume(self, partitions: Iterable[int]) -> None:
+        """Deliver these partitions again."""
+        self._consumer.resume(self._inputs(partitions))
+
+    # --- positions and bounds --------------------------------------------------------------------------------
+
+    def committed(self, partitions: Sequence[int]) -> Mapping[int, Position | None]:
+        """Return committed positions, once no transaction of theirs is open; raises BrokerUnavailable."""
+        try:
+            found = self._consumer.committed(self._inputs(partitions), timeout=self._config.request_s)
+        except KafkaException as error:
+            raise BrokerUnavailable(f"committed offsets of {self._config.input_topic}: {_name(error)}") from error
+        return {part.partition: _position(part) for part in found}
+
+    def bounds(self, partition: int) -> tuple[int, int]:
+        """Return first offset and high watermark of the input partition; raises BrokerUnavailable."""
+        return self._bounds(self._config.input_topic, partition)
+
+    def state_bounds(self, partition: int) -> tuple[int, int]:
+        """Return first offset and high watermark of the state partition; raises BrokerUnavailable."""
+        return self._bounds(self._config.state_topic, partition)
+
+    def partitions(self) -> int:
+        """Return how many partitions the input topic has; raises BrokerUnavailable."""
+        if not self._partitions:
+            topic = self._config.input_topic
+            try:
+                metadata = self._admin.list_topics(topic, timeout=self._config.request_s)
+            except KafkaException as error:
+                raise BrokerUnavailable(f"metadata of {topic}: {_name(error)}") from error
+            self._partitions = len(metadata.topics[topic].partitions)
+        return self._partitions
+
+    def _bounds(self, topic: str, partition: int) -> tuple[int, int]:
+        # Asked as a reader of uncommitted records: the stable offset would hide what is being committed.
+        part = TopicPartition(topic, partition)
+        first, last = OffsetSpec.earliest(), OffsetSpec.latest()  # type: ignore[no-untyped-call]
+        options = {"isolation_level": IsolationLevel.READ_UNCOMMITTED, "request_timeout": self._config.request_s}
+        try:
+            low = self._admin.list_offsets({part: first}, **options)[part]
+            high = self._admin.list_offsets({part: last}, **options)[part]
+            return low.result(self._config.request_s).offset, high.result(self._config.request_s).offset
+        except (KafkaException, TimeoutError) as error:
+            raise BrokerUnavailable(f"offsets of {topic}[{partition}]") from error
+
+    # --- state -----------------------------------------------------------------------------------------------
+
+    def state_start(self, partition: int, offset: int | None) -> None:
+        """Begin reading a state partition from an offset (None: its first)."""
+        start = self._bounds(self._config.state_topic, partition)[0] if offset is None else offset
+        self._reader.incremental_assign([TopicPartition(self._config.state_topic, partition, start)])
+
+    def state_poll(self, timeout_s: float) -> Sequence[InputRecord | EndReached]:
+        """Return committed state records that came, and ends reached."""
+        first = self._reader.poll(timeout_s)
+        if first is None:
+            return ()
+        return _items([first, *self._reader.consume(5_000, 0)])
+
+    def state_stop(self, partition: int) -> None:
+        """Stop reading a state partition."""
+        self._reader.incremental_unassign([TopicPartition(self._config.state_topic, partition)])
+
+    # --- transactions ----------------------------------------------------------------------------------------
+
+    def transact(
+        self,
+        records: Sequence[OutputRecord],
+        positions: Mapping[int, Position],
+        membership: Any,  # noqa: ANN401  # librdkafka's opaque metadata
+    ) -> tuple[Outcome, Mapping[int, int]]:
+        """Publish records and positions in one transaction; see `engine.ports.Log`."""
+        producer = self._ready_producer()
+        step = Step.BEGIN
+        try:
+            producer.begin_transaction()
+            step = Step.PRODUCE
+            self._produce(producer, records)
+            step = Step.SEND_OFFSETS
+            offsets = [
+                TopicPartition(self._config.input_topic, number, position.offset, position.token)
+                for number, position in positions.items()
+            ]
+            producer.send_offsets_to_transaction(offsets, membership, self._config.request_s)
+            step = Step.COMMIT
+            producer.commit_transaction(self._config.commit_s)
+        except KafkaException as error:
+            return self._failed(producer, step, _failure(error)), {}
+        self._fences = 0
+        return Outcome.COMMITTED, self._ends
+
+    def end_transaction(self) -> None:
+        """Replace the producer: its initialisation ends what its predecessor left open."""
+        self._discard()
+        self._ready_producer()
+
+    def _produce(self, producer: Producer, records: Sequence[OutputRecord]) -> None:
+        self._ends = {}
+        for record in records:
+            # Only a partition's position record reports back: it is the last one there, so its offset is the end.
+            report = self._delivered if record.key == _POSITION_KEY else None
+            headers: Any = list(record.headers) or None
+            while True:
+                try:
+                    producer.produce(
+                        record.topic,
+                        record.value,
+                        record.key,
+                        _ANY_PARTITION if record.partition is None else record.partition,
+                        report,
+                        headers=headers,
+                    )
+                    break
+                except BufferError:
+                    producer.poll(0.05)
+
+    def _delivered(self, error: KafkaError | None, message: Message) -> None:
+        offset, partition = message.offset(), message.partition()
+        if error is None and offset is not None and partition is not None:
+            self._ends[partition] = offset + 1
+
+    def _failed(self, producer: Producer, step: Step, failure: KafkaFailure) -> Outcome:
+        remedy = remedy_for(step, failure)
+        if remedy is Remedy.STOP:
+            raise FatalError(f"{self._config.input_topic}: {step.name.lower()} failed with {failure.name}")
+        if remedy is Remedy.READ_BACK:
+            return Outcome.UNKNOWN
+        if remedy is Remedy.REPLACE or not self._abort(producer):
+            self._fences += 1
+            if self._fences > _TRIES_MAX:
+                raise FatalError(f"{self._config.input_topic}: {_TRIES_MAX} producers in a row failed: {failure.name}")
+            self._discard()
+        return Outcome.ABORTED
+
+    def _abort(self, producer: Producer) -> bool:
+        for _ in range(_TRIES_MAX):
+            try:
+                producer.abort_transaction(self._config.request_s)
+            except KafkaException as error:
+                if remedy_for(Step.ABORT, _failure(error)) is not Remedy.RETRY:
+                    return False
+            else:
+                return True
+        return False
+
+    def _ready_producer(self) -> Producer:
+        if self._producer is None:
+            producer = Producer(dict(self._config.producer))
+            try:
+                producer.init_transactions(self._config.request_s)
+            except KafkaException as error:
+                failure = _failure(error)
+                _destroy(producer)
+                if remedy_for(Step.INIT, failure) is Remedy.STOP:
+                    raise FatalError(f"transactions of {self._config.input_topic} refused: {failure.name}") from error
+                raise BrokerUnavailable(f"no transactional producer: {failure.name}") from error
+            self._producer = producer
+        return self._producer
+
+    def _discard(self) -> None:
+        if self._producer is not None:
+            _destroy(self._producer)
+            self._producer = None
+
+    # --- the rest --------------------------------------------------------------------------------------------
+
+    def publish_evidence(self, records: Sequence[OutputRecord]) -> None:
+        """Publish without a transaction, idempotently; delivery goes on in the background."""
+        for record in records:
+            number = _ANY_PARTITION if record.partition is None else record.partition
+            headers: Any = list(record.headers) or None
+            self._evidence.produce(record.topic, record.value, record.key, number, headers=headers)
+        self._evidence.poll(0)
+
+    def forget_before(self, partition: int, offset: int) -> bool:
+        """Delete input records below an offset; False where the broker refuses."""
+        target = TopicPartition(self._config.input_topic, partition, offset)
+        try:
+            self._admin.delete_records([target])[target].result(self._config.request_s)
+        except (KafkaException, TimeoutError):
+            return False
+        return True
+
+    def wait(self, seconds: float) -> None:
+        """Let a moment pass where polling is not allowed."""
+        time.sleep(seconds)
+
+    def close(self) -> None:
+        """Leave the group and close; runs the listener's on_revoked."""
+        self._consumer.close()
+        self._reader.close()
+        self._evidence.flush(self._config.request_s)
+        self._discard()
+
+    def _inputs(self, partitions: Iterable[int]) -> list[TopicPartition]:
+        return [TopicPartition(self._config.input_topic, number) for number in partitions]
+
+
+def is_member(metadata: bytes) -> bool:
+    """Whether group metadata names a member and a generation, so that the broker will check them.
+
+    librdkafka clears either after it lost the group; with both gone the broker would accept anything.
+    Layout: `CGMDv2:`, int32 generation in native order, group id NUL, member id NUL, instance id.
+    """
+    if not metadata.startswith(_METADATA_PREFIX):
+        return False
+    start = len(_METADATA_PREFIX)
+    (generation,) = _GENERATION.unpack_from(metadata, start)
+    ids = metadata[start + _GENERATION.size :].split(b"\0")
+    return generation >= 0 and len(ids) > 1 and bool(ids[1])
+
+
+def _items(messages: Sequence[Message]) -> list[InputRecord | EndReached]:
+    return [item for item in map(_item, messages) if item is not None]
+
+
+def _item(message: Message) -> InputRecord | EndReached | None:
+    error = message.error()
+    number: Any = message.partition()
+    offset: Any = message.offset()
+    if error is None:
+        headers: Any = message.headers()
+        at = message.timestamp()[1]
+        topic: Any = message.topic()
+        return InputRecord(topic, number, offset, message.key(), message.value(), tuple(headers or ()), at)
+    if error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001  # librdkafka's name for a local code
+        return EndReached(number, offset)
+    if error.fatal() or error.code() in {KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE}:  # noqa: SLF001
+        raise FatalError(f"{message.topic()}[{message.partition()}]: {error.name()}")
+    return None  # Brokers come and go; librdkafka goes on by itself.
+
+
+def _position(part: TopicPartition) -> Position | None:
+    if part.error is not None:
+        raise BrokerUnavailable(f"committed offset of {part.topic}[{part.partition}]: {part.error.name()}")
+    return Position(part.offset, part.metadata or "") if part.offset >= 0 else None
+
+
+def _failure(error: KafkaException) -> KafkaFailure:
+    cause: KafkaError = error.args[0]
+    return KafkaFailure(cause.name(), cause.fatal(), cause.retriable(), cause.txn_requires_abort())
+
+
+def _name(error: KafkaException) -> str:
+    return str(error.args[0].name())
+
+
+def _destroy(producer: Producer) -> None:
+    """Let a producer go without waiting: its destructor can hang while brokers are away (librdkafka#4674)."""
+    producer.purge()
+    threading.Thread(target=lambda held=[producer]: held.clear(), daemon=True).start()
