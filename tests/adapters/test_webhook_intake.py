@@ -1,0 +1,99 @@
+"""What becomes of one webhook, and in which order."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from http import HTTPStatus
+
+import pytest
+
+from processor.adapters.webhook_intake import Handled, Ports, Trouble, WebhookIntake
+from processor.core.messages import WebhookReceived
+from processor.core.model import Instant
+from processor.core.webhook import BodyPaths, Refusal, Unreadable, read_body
+from processor.errors import ApiUnavailable, BrokerUnavailable, UndecodableMessage, UntrustedWebhook
+from tests.adapters.webhook_support import BODY, KEY_ID, WORKFLOW_ID
+
+NOW = 1_767_225_600_000
+
+
+@dataclass
+class FakePorts:
+    """Everything outside the intake, by hand: what it does is told, what it was asked is kept."""
+
+    trust: Exception | None = None
+    broker: Exception | None = None
+    published: list[WebhookReceived] = field(default_factory=list)
+    set_aside: list[tuple[bytes, str, Instant]] = field(default_factory=list)
+
+    async def verify(self, signatures: Sequence[str], body: bytes) -> str:
+        assert signatures == ["signature"]
+        assert isinstance(body, bytes)
+        if self.trust is not None:
+            raise self.trust
+        return KEY_ID
+
+    async def publish(self, webhook: WebhookReceived) -> None:
+        if self.broker is not None:
+            raise self.broker
+        self.published.append(webhook)
+
+    async def publish_unreadable(self, body: bytes, why: UndecodableMessage, received_at: Instant) -> None:
+        if self.broker is not None:
+            raise self.broker
+        self.set_aside.append((body, why.reason, received_at))
+
+    async def accept(self, body: bytes = BODY) -> Handled:
+        ports = Ports(self.verify, self.publish, self.publish_unreadable, lambda: NOW)
+        return await WebhookIntake(ports, BodyPaths()).accept(["signature"], body)
+
+
+async def test_a_genuine_webhook_is_published_then_accepted() -> None:
+    """What was read is published with the time of arrival, and the answer names key and workflow."""
+    ports = FakePorts()
+    assert await ports.accept() == Handled(HTTPStatus.ACCEPTED, "accepted", "", len(BODY), KEY_ID, WORKFLOW_ID)
+    assert ports.published == [read_body(BODY, BodyPaths(), key_id=KEY_ID, received_at=NOW)]
+    assert ports.set_aside == []
+
+
+@pytest.mark.parametrize(
+    "body, reason",
+    [(b"not json", Unreadable.NOT_JSON), (b'{"hello": "world"}', Unreadable.NO_WORKFLOW_ID)],
+)
+async def test_a_genuine_webhook_that_says_nothing_is_set_aside_then_accepted(body: bytes, reason: Unreadable) -> None:
+    """Its bytes reach the dead letters before the answer; the provider did its part and is not asked to repeat."""
+    ports = FakePorts()
+    assert await ports.accept(body) == Handled(
+        HTTPStatus.ACCEPTED, reason, (await ports.accept(body)).detail, len(body), KEY_ID
+    )
+    assert ports.set_aside[0] == (body, reason, NOW)
+    assert ports.published == []
+
+
+@pytest.mark.parametrize(
+    "trust, broker, status, reason",
+    [
+        (UntrustedWebhook(Refusal.SIGNATURE_WRONG, "no"), None, 401, Refusal.SIGNATURE_WRONG),
+        (UntrustedWebhook(Refusal.KEY_UNKNOWN, "no"), None, 401, Refusal.KEY_UNKNOWN),
+        (ApiUnavailable("down"), None, 503, Trouble.KEY_UNAVAILABLE),
+        (None, BrokerUnavailable("down"), 503, Trouble.BROKER_UNAVAILABLE),
+        (None, RuntimeError("a bug"), 503, Trouble.FAULT),
+        (RuntimeError("a bug"), None, 503, Trouble.FAULT),
+    ],
+)
+@pytest.mark.parametrize("body", [BODY, b"not json"])
+async def test_what_is_not_durable_is_never_accepted(
+    trust: Exception | None, broker: Exception | None, status: int, reason: str, body: bytes
+) -> None:
+    """A forgery is refused, our own trouble asks for another try, and nothing is published either way."""
+    ports = FakePorts(trust, broker)
+    handled = await ports.accept(body)
+    assert (handled.status, handled.reason) == (status, reason)
+    assert ports.published == []
+    assert ports.set_aside == []
+
+
+async def test_content_is_irrelevant_before_the_signature() -> None:
+    """A forged body is refused as forged whatever it holds: it is not even parsed."""
+    ports = FakePorts(trust=UntrustedWebhook(Refusal.SIGNATURE_WRONG, "no"))
+    verdicts = [(await ports.accept(body)).reason for body in (BODY, b"", b"\x00" * 1_000, b"[" * 100_000)]
+    assert verdicts == [Refusal.SIGNATURE_WRONG] * 4
