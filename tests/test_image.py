@@ -1,0 +1,76 @@
+"""The image: what an operator may rely on, read from the Dockerfile, since not every machine can build one."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def instructions() -> list[tuple[str, str]]:
+    """Return the instructions of the Dockerfile as (word, rest), continued lines joined, comments left out."""
+    text = re.sub(r"^\s*#.*\n", "", (ROOT / "Dockerfile").read_text(), flags=re.MULTILINE)
+    lines = [line for line in text.replace("\\\n", " ").splitlines() if line.strip()]
+    return [(word, rest.strip()) for word, _, rest in (line.partition(" ") for line in lines)]
+
+
+def final_stage() -> dict[str, str]:
+    """Return the last instruction of each kind in the last stage."""
+    starts = [number for number, (word, _) in enumerate(instructions()) if word == "FROM"]
+    return dict(instructions()[starts[-1] :])
+
+
+def test_the_dockerfile_has_no_known_fault() -> None:
+    """Hadolint, with all its rules, has nothing to say."""
+    tool = Path(sys.executable).with_name("hadolint")
+    done = subprocess.run([tool, "Dockerfile"], cwd=ROOT, capture_output=True, text=True, timeout=30, check=False)
+    assert (done.returncode, done.stdout) == (0, "")
+
+
+def test_the_process_is_a_stranger_to_the_system() -> None:
+    """It runs under numbers that are not root's, so that `runAsNonRoot` can be checked."""
+    assert re.fullmatch(r"[1-9]\d*:[1-9]\d*", final_stage()["USER"])
+
+
+def test_the_program_gets_the_signals_itself() -> None:
+    """No shell stands between the kubelet's SIGTERM and the drain."""
+    stage = final_stage()
+    assert json.loads(stage["ENTRYPOINT"]) == ["processor"]
+    assert json.loads(stage["CMD"]) == ["run"]
+    assert stage["STOPSIGNAL"] == "SIGTERM"
+
+
+def test_nothing_is_installed_that_no_hash_covers() -> None:
+    """Each install takes a lock with hashes, or the wheel just built without its dependencies."""
+    installs = [
+        part for word, rest in instructions() if word == "RUN" for part in rest.split("&&") if "pip install" in part
+    ]
+    assert installs != []
+    assert [part for part in installs if "--require-hashes" not in part and "--no-deps" not in part] == []
+
+
+def test_the_only_place_it_writes_to_is_the_state_directory() -> None:
+    """A read-only root file system is enough: state goes to a volume, bytecode and logs nowhere."""
+    environment = " ".join(rest for word, rest in instructions() if word == "ENV")
+    assert f"PROCESSOR_STATE__DIRECTORY={final_stage()['VOLUME']}" in environment
+    assert "PYTHONDONTWRITEBYTECODE=1" in environment
+    assert "PYTHONUNBUFFERED=1" in environment
+
+
+COPIED = [
+    source
+    for word, rest in instructions()
+    if word == "COPY" and not rest.startswith("--from")
+    for source in rest.split()[:-1]
+]
+
+
+@pytest.mark.parametrize("source", COPIED)
+def test_what_is_copied_exists_and_is_sent_to_the_engine(source: str) -> None:
+    """Each source of a COPY is there, and `.dockerignore` lets it through."""
+    assert (ROOT / source).exists()
+    assert f"!{source}" in (ROOT / ".dockerignore").read_text().splitlines()
