@@ -1,0 +1,249 @@
+"""A request, from its arrival to prepared, not started or expired.
+
+Rules:
+- The state key is a lane: requests of one message key, one at a time, in the order in which they came.
+- A request id is accepted once in a lane. The same id with the same content is a duplicate and changes nothing; with
+  other content it is a conflict and goes to the dead letters, and the first one stands.
+- Only creations are called here. They are harmless, so one whose outcome is unknown is repeated, slowly.
+- A refusal ends a request only after the judge found it genuine; our own faults wait.
+- An answer counts only for the request, operation and attempt whose call is open; every other one is late.
+- The one that ends or is handed over makes room for the next in the same decision.
+
+Nothing here runs a workflow: that is `launch`.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import TypeAlias
+
+from processor.core.acceptance import id_fault, origin_of, pending_of
+from processor.core.catalogue import Catalogue
+from processor.core.lane import HEAD, Lane, needed, new_head, waiting_name
+from processor.core.messages import (
+    Activity,
+    CallAnswered,
+    DeadLettered,
+    Decision,
+    KnownRequest,
+    Part,
+    PendingRequest,
+    Preparing,
+    Progressed,
+    RequestArrived,
+    Resumed,
+    Step,
+    TimerFired,
+    VerdictReached,
+)
+from processor.core.model import (
+    DAY_MS,
+    SECOND_MS,
+    Instant,
+    OnboardingRequest,
+    Origin,
+    Outcome,
+    Reason,
+    Timer,
+)
+from processor.core.proof import Operation, Proof
+from processor.core.rendering import Templates, compile_templates, content_digest
+from processor.core.schedule import retry_ms
+
+Fact: TypeAlias = RequestArrived | CallAnswered | VerdictReached | TimerFired | Resumed
+
+
+@dataclass(frozen=True, slots=True)
+class PreparationPolicy:
+    """How long requests are known, and how patient we are."""
+
+    deadline_ms: int = 7 * DAY_MS  # Of a request whose workflow nobody knows.
+    memory_ms: int = 8 * DAY_MS  # A request id is known that long after its deadline ...
+    memory_deadline_ms_max: int = 90 * DAY_MS  # ... or after that, where the deadline is further away.
+    unknown_again_ms: int = 30 * SECOND_MS  # Least wait after a second unknown outcome: each may leave litter.
+
+
+@dataclass(frozen=True, slots=True)
+class Preparation:
+    """Decides what the requests of one lane become."""
+
+    catalogue: Catalogue
+    policy: PreparationPolicy = field(default_factory=PreparationPolicy)
+    templates: Mapping[str, Templates] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Compile the catalogue's templates; raises ValueError for a path that no request can have."""
+        templates = {name: compile_templates(workflow) for name, workflow in self.catalogue.workflows.items()}
+        object.__setattr__(self, "templates", templates)
+
+    def decide(self, state: Mapping[str, Part], fact: Fact, now: Instant) -> Decision:
+        """Fold one fact into one lane and say what must happen next."""
+        lane = Lane(state, now)
+        RULES[lane.head.activity if lane.head else None, type(fact)](self, lane, fact)
+        return lane.decision()
+
+
+def _arrived(preparation: Preparation, lane: Lane, fact: RequestArrived) -> None:
+    """Accept a request once, and say at once what can be said of it."""
+    request = fact.request
+    fault = id_fault(request.request_id)
+    content = content_digest(request) if fault is None else None
+    if content is None:
+        lane.outputs.append(DeadLettered("invalid", fault or "a value is nested too deeply"))
+        return
+    name = f"known/{request.request_id}"
+    known = lane.state.get(name)
+    if isinstance(known, KnownRequest):
+        if known.digest != content:
+            lane.outputs.append(DeadLettered("conflict", "a request of this id said something else; the first stands"))
+        return
+    origin = origin_of(fact, preparation.catalogue, preparation.policy.deadline_ms, lane.now)
+    lane.changes[name] = KnownRequest(content, Timer(_forget_at(preparation.policy, origin, lane.now)))
+    _accept(preparation, lane, request, origin)
+
+
+def _accept(preparation: Preparation, lane: Lane, request: OnboardingRequest, origin: Origin) -> None:
+    workflow = preparation.catalogue.find(request.workflow)
+    if workflow is None:
+        bare = PendingRequest(origin, None, None, None, request.record_id, request.case_id, is_own=False, timer=None)
+        lane.finish(bare, Outcome.NOT_STARTED, Reason.UNKNOWN_WORKFLOW, "the catalogue has no workflow of that name")
+        return
+    pending, fault = pending_of(workflow, preparation.templates[request.workflow], request, origin)
+    if fault is not None:
+        lane.finish(pending, Outcome.NOT_STARTED, Reason.INVALID_REQUEST, fault)
+    elif lane.now >= origin.deadline_at:
+        lane.expire(pending)
+    else:
+        lane.outputs.append(Progressed(origin, Step.ACCEPTED, lane.now))
+        _line_up(lane, pending)
+
+
+def _line_up(lane: Lane, request: PendingRequest) -> None:
+    """Begin with a request where its lane is free, else let it wait."""
+    head, operation = lane.head, needed(request)
+    if head is not None:
+        waiting = replace(request, timer=Timer(request.origin.deadline_at))
+        lane.changes[waiting_name(head.waiting_next)] = waiting
+        lane.changes[HEAD] = replace(head, waiting_next=head.waiting_next + 1)
+    elif operation is None:
+        lane.hand_over(request, None)
+    else:
+        lane.create(new_head(request, operation, 0, 0))
+
+
+def _answered(preparation: Preparation, lane: Lane, fact: CallAnswered) -> None:
+    """Go on with what the open call made, or do what its failure demands."""
+    head = lane.head
+    if head is None or not _is_answer_to(head, fact):
+        return
+    head = replace(head, why=fact.why)
+    if fact.proof is Proof.DONE and fact.made_id:
+        _made(lane, head, fact.made_id)
+    elif fact.proof is Proof.REFUSED:
+        lane.judge(head)
+    elif fact.proof is Proof.OUR_FAULT:
+        lane.create(head)  # The gate holds it until the fault is mended.
+    else:
+        is_unknown = fact.proof not in (Proof.NOT_SENT, Proof.WAIT)
+        least_ms = preparation.policy.unknown_again_ms if is_unknown and head.attempt > 1 else 0
+        seed = f"{head.request.origin.request_id}/{head.operation}"
+        lane.back_off(head, retry_ms(head.attempt, seed=seed, asked_ms=fact.wait_ms, least_ms=least_ms))
+
+
+def _made(lane: Lane, head: Preparing, made_id: str) -> None:
+    """Keep the id that was made and go on with the next operation, or hand over."""
+    request, parameters_id = head.request, head.parameters_id
+    match head.operation:
+        case Operation.CREATE_RECORD:
+            request = replace(request, record_id=made_id, record_body=None, is_own=True)
+        case Operation.CREATE_CASE:
+            request = replace(request, case_id=made_id, case_body=None, is_own=True)
+        case _:
+            request, parameters_id = replace(request, parameters_body=None), made_id
+    operation = needed(request)
+    if operation is not None:
+        lane.create(replace(head, request=request, operation=operation, parameters_id=parameters_id))
+        return
+    lane.hand_over(request, parameters_id)
+    lane.advance(head.waiting_first, head.waiting_next)
+
+
+def _judged(_: Preparation, lane: Lane, fact: VerdictReached) -> None:
+    """End a request whose refusal is genuine; one that met our own fault tries again."""
+    head = lane.head
+    if head is None or (fact.request_id, fact.attempt) != (head.request.origin.request_id, head.attempt):
+        return
+    if fact.is_our_fault:
+        lane.create(head)
+        return
+    lane.finish(head.request, Outcome.NOT_STARTED, Reason.REFUSED_BY_PROVIDER, head.why, head.attempt)
+    lane.advance(head.waiting_first, head.waiting_next)
+
+
+def _woken(_: Preparation, lane: Lane, fact: TimerFired) -> None:
+    """Forget an id, expire a request, or repeat a call after its back-off."""
+    if fact.part == HEAD:
+        _woken_head(lane)
+        return
+    part = lane.state.get(fact.part)
+    if part is not None:
+        lane.changes[fact.part] = None
+    if isinstance(part, PendingRequest):
+        lane.expire(part)
+
+
+def _woken_head(lane: Lane) -> None:
+    head = lane.head
+    if head is None:
+        return
+    if lane.now >= head.request.origin.deadline_at:
+        lane.expire(head.request, head.attempt)
+        lane.advance(head.waiting_first, head.waiting_next)
+    elif head.activity is Activity.BACKING_OFF:
+        lane.create(head)
+
+
+def _resumed(_: Preparation, lane: Lane, __: Resumed) -> None:
+    """Call again what the former owner had open; its answer, should it exist, never reaches us."""
+    if lane.head is not None and lane.head.activity is Activity.CREATING:
+        lane.create(lane.head)
+    elif lane.head is not None and lane.head.activity is Activity.SUSPECT:
+        lane.judge(lane.head)
+
+
+def _ignored(_: Preparation, __: Lane, ___: Fact) -> None:
+    """Change nothing: the fact came too late to matter."""
+
+
+# (what the head of the lane is doing, kind of fact) -> rule. A missing pair is a bug, never a silent no-op.
+RULES: Mapping[tuple[Activity | None, type[Fact]], Callable[..., None]] = {
+    (None, RequestArrived): _arrived,
+    (None, CallAnswered): _ignored,
+    (None, VerdictReached): _ignored,
+    (None, TimerFired): _woken,
+    (None, Resumed): _ignored,
+    (Activity.CREATING, RequestArrived): _arrived,
+    (Activity.CREATING, CallAnswered): _answered,
+    (Activity.CREATING, VerdictReached): _ignored,
+    (Activity.CREATING, TimerFired): _woken,
+    (Activity.CREATING, Resumed): _resumed,
+    (Activity.BACKING_OFF, RequestArrived): _arrived,
+    (Activity.BACKING_OFF, CallAnswered): _ignored,
+    (Activity.BACKING_OFF, VerdictReached): _ignored,
+    (Activity.BACKING_OFF, TimerFired): _woken,
+    (Activity.BACKING_OFF, Resumed): _ignored,
+    (Activity.SUSPECT, RequestArrived): _arrived,
+    (Activity.SUSPECT, CallAnswered): _ignored,
+    (Activity.SUSPECT, VerdictReached): _judged,
+    (Activity.SUSPECT, TimerFired): _woken,
+    (Activity.SUSPECT, Resumed): _resumed,
+}
+
+
+def _forget_at(policy: PreparationPolicy, origin: Origin, now: Instant) -> Instant:
+    deadline_at = min(max(origin.deadline_at, now), now + policy.memory_deadline_ms_max)
+    return deadline_at + policy.memory_ms
+
+
+def _is_answer_to(head: Preparing, fact: CallAnswered) -> bool:
+    open_call = (head.request.origin.request_id, head.operation, head.attempt)
+    return (fact.request_id, fact.operation, fact.attempt) == open_call

@@ -1,0 +1,75 @@
+"""What of a request is sent to the provider, as JSON, and what makes two requests with one id differ.
+
+Bodies are rendered once, at arrival: later changes of the catalogue do not touch a request that was accepted.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import TypeAlias
+
+from processor.core.catalogue import Workflow
+from processor.core.keys import canonical_id
+from processor.core.model import JsonValue, OnboardingRequest
+from processor.core.paths import compile_path, subject_json
+
+Render: TypeAlias = Callable[[OnboardingRequest], bytes]
+
+DIGEST_BYTES = 16
+UNRENDERABLE = (ValueError, OverflowError, RecursionError)  # NaN, an instant beyond the calendar, nested too deeply.
+
+
+@dataclass(frozen=True, slots=True)
+class Templates:
+    """The compiled templates of one workflow; None where it makes no such thing."""
+
+    record: Render | None
+    case: Render | None
+    parameters: Render | None
+
+
+def compile_templates(workflow: Workflow) -> Templates:
+    """Compile what a workflow makes before its run; raises ValueError for a path that no request can have."""
+    return Templates(
+        record=compile_body(workflow.record.columns) if workflow.record else None,
+        case=compile_body(workflow.case.fields) if workflow.case else None,
+        parameters=compile_body(workflow.parameters) if workflow.parameters is not None else None,
+    )
+
+
+def compile_body(paths: Mapping[str, str]) -> Render:
+    """Return the function that renders a JSON object of those members; what a request lacks is left out.
+
+    It raises one of `UNRENDERABLE` for a value that JSON cannot hold.
+    """
+    readers = tuple((name, compile_path(path)) for name, path in paths.items())
+
+    def render(request: OnboardingRequest) -> bytes:
+        return _json_bytes({name: value for name, read in readers if (value := read(request)) is not None})
+
+    return render
+
+
+def content_digest(request: OnboardingRequest) -> bytes | None:
+    """Return the digest of what a repeated request must repeat: workflow, subject, parameters, columns and ids.
+
+    None for values that are nested too deeply to be written.
+    """
+    content: JsonValue = [
+        request.workflow,
+        subject_json(request.subject) if request.subject else None,
+        request.parameters,
+        request.columns,
+        canonical_id(request.record_id or ""),
+        canonical_id(request.case_id or ""),
+    ]
+    try:
+        text = json.dumps(content, sort_keys=True, separators=(",", ":"))
+    except RecursionError:
+        return None
+    return sha256(text.encode()).digest()[:DIGEST_BYTES]
+
+
+def _json_bytes(value: JsonValue) -> bytes:
+    return json.dumps(value, separators=(",", ":"), allow_nan=False).encode()
