@@ -13,19 +13,13 @@ from confluent_kafka import (
     TopicPartition,
 )
 from confluent_kafka.admin import AdminClient
-from confluent_kafka.cimpl import NewTopic
+
+from tests.support.topics import make_topic
 
 pytestmark = pytest.mark.broker
 
 Settings = dict[str, str | int | float | bool]
 END_OF_PARTITION = KafkaError._PARTITION_EOF  # noqa: SLF001  # librdkafka's local error codes begin with an underscore
-
-
-def make_topic(servers: str, name: str, partitions: int = 1) -> str:
-    """Create a topic and return its name."""
-    admin = AdminClient({"bootstrap.servers": servers})
-    admin.create_topics([NewTopic(name, partitions, 1)])[name].result(10)
-    return name
 
 
 def transactional(servers: str, transactional_id: str, **more: str | float) -> Producer:
