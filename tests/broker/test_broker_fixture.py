@@ -67,9 +67,10 @@ def is_alive(pid: int) -> bool:
 @pytest.mark.broker
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="reads /proc")
 @pytest.mark.usefixtures("broker")
-def test_a_broker_dies_with_the_run_that_started_it() -> None:
+def test_a_broker_dies_with_the_run_that_started_it(tmp_path: Path) -> None:
     """Even a killed run leaves no JVM behind."""
-    run = subprocess.Popen([sys.executable, "-m", "tests.support.broker"], cwd=ROOT, stdout=subprocess.PIPE)
+    command = [sys.executable, "-m", "tests.support.broker", "--directory", str(tmp_path)]
+    run = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE)
     assert run.stdout is not None
     address = run.stdout.readline().decode()
     started = children_of(run.pid)
