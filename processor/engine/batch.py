@@ -1,9 +1,12 @@
 """What one transaction will hold: the facts decided since the last commit, and all that follows from them."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from processor.engine.entries import StoredPosition
 from processor.engine.partition import Partition
-from processor.engine.ports import Answer, Call, Fact, InputRecord, OutputRecord, Ticket
+from processor.engine.ports import Answer, Call, Change, Fact, InputRecord, OutputRecord, Position, Ticket
+from processor.errors import PoisonError
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,6 +17,7 @@ class Event:
     fact: Fact
     record: InputRecord | None = None  # Set when the fact is an input record.
     answer: Answer | None = None  # Set when the fact came from a call or permit.
+    error: PoisonError | None = None  # Set when the record cannot be read: then there is no fact.
 
     @property
     def is_permit(self) -> bool:
@@ -37,3 +41,40 @@ class Batch:
         """Add one record."""
         self.outputs.append(record)
         self.outputs_bytes += len(record.value or b"")
+
+    def seal(self, token: str, now: int) -> "Sealed":
+        """Return all of it as records and positions."""
+        parts = {number: partition.records(now) for number, partition in self.touched.items()}
+        return Sealed(
+            batch=self,
+            token=token,
+            at=now,
+            records=[*self.outputs, *(record for records, _, _ in parts.values() for record in records)],
+            positions={number: Position(position.offset, token) for number, (_, _, position) in parts.items()},
+            changes={number: (changes, position) for number, (_, changes, position) in parts.items()},
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Sealed:
+    """A transaction as it is sent; `token` is what proves later whether it was committed."""
+
+    batch: Batch
+    token: str
+    at: int
+    records: Sequence[OutputRecord]
+    positions: Mapping[int, Position]
+    changes: Mapping[int, tuple[Mapping[str, Change], StoredPosition]]
+
+    def is_committed(self, found: Mapping[int, Position | None]) -> bool:
+        """Say whether any of its partitions carries its token now: a transaction is there whole or not at all."""
+        return any(position is not None and position.token == self.token for position in found.values())
+
+    def strays(self, owned: Sequence[Partition], found: Mapping[int, Position | None]) -> list[Partition]:
+        """Return the partitions whose token is neither of this transaction nor of the one before it.
+
+        Somebody else wrote there: what we believe of them is worth nothing.
+        """
+        is_committed = self.is_committed(found)
+        tokens = {number: position.token if position is not None else "" for number, position in found.items()}
+        return [p for p in owned if tokens[p.owned.partition] != (self.token if is_committed else p.token)]

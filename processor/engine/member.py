@@ -10,14 +10,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from processor.engine.batch import Batch, Event
-from processor.engine.entries import PARKED_PREFIX, StoredPosition, split_key
+from processor.engine.batch import Batch, Event, Sealed
+from processor.engine.calls import Calls
+from processor.engine.entries import PARKED_PREFIX, split_key
 from processor.engine.parking import ParkingLot
 from processor.engine.partition import Partition, Phase
 from processor.engine.ports import (
-    Answer,
     Caller,
-    Change,
     Checkpoint,
     EndReached,
     InputRecord,
@@ -25,18 +24,19 @@ from processor.engine.ports import (
     Machine,
     Observer,
     Outcome,
-    OutputRecord,
     Owned,
-    Position,
     Store,
     Ticket,
 )
 from processor.engine.restore import Restorer
-from processor.errors import BrokerUnavailable, FatalError, PoisonError, StateUnreadable
+from processor.engine.upkeep import Purger, Watchdog
+from processor.errors import BrokerUnavailable, FatalError, PoisonError, StateUnreadable, TransientError
 
 BUSY_WAIT_MS = 10
 IDLE_WAIT_MS = 100
 DRAIN_STEP_S = 0.005
+RETRY_MS = 1_000  # Between two tries of what waits for something outside.
+UPKEEP_MS = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +51,9 @@ class Limits:
     depth_max: int | None = None  # Live requests here before intake pauses; None never pauses.
     drain_ms: int = 40_000
     aborts_max: int = 100  # In a row, before the process gives up.
+    purge_interval_ms: int = 60_000
+    position_age_ms: int = 7 * 24 * 3_600_000  # Internal input younger than this is never purged.
+    watchdog_ms: int = 60_000
 
 
 class Member:
@@ -74,7 +77,7 @@ class Member:
         self.turned_at = clock()
         self._machine = machine
         self._log = log
-        self._caller = caller
+        self._calls = Calls(machine, log, caller, clock, observer)
         self._clock = clock
         self._observer = observer
         self._process_id = process_id
@@ -82,20 +85,21 @@ class Member:
         self._is_downstream_full = is_downstream_full
         self._restorer = Restorer(machine, log, open_store, clock, observer)
         self._parking = ParkingLot(machine, observer, build)
-        self._inbox: deque[Answer] = deque()
+        self._purger = Purger(log, observer, interval_ms=limits.purge_interval_ms, age_ms=limits.position_age_ms)
+        self._watchdog = Watchdog(log, observer, patience_ms=limits.watchdog_ms)
+        self._kept_up_at = 0
+        self._retry_at = 0
         self._arrived: deque[InputRecord | EndReached] = deque()
         self._batch = Batch()
         self._redo: list[Event] = []
         self._membership: Any = None
-        self._open: dict[Owned, int] = {}
         self._epochs = 0
         self._transactions = 0
         self._aborts = 0
         self._committed_at = 0
-        self._unknown: _Sent | None = None
+        self._unknown: Sealed | None = None
         self._is_blocked = False  # Kafka took no transaction; nothing more is read until it does.
         self._is_paused = False
-        caller.bind(self._inbox.append)
 
     # --- the turn --------------------------------------------------------------------------------------------
 
@@ -113,8 +117,7 @@ class Member:
         self._arrived.extend(self._log.poll(self._wait_s(), self._limits.records_max))
         if self._settle_unknown():
             self._decide_again()
-            while self._arrived:
-                self._take(self._arrived.popleft())
+            self._take_arrived()
             for partition in self._restorer.turn():
                 self._begin(partition)
             self._take_answers()
@@ -122,6 +125,7 @@ class Member:
             if self._is_commit_due():
                 self.commit()
         self._balance_intake()
+        self._keep_up()
 
     def leave(self) -> None:
         """Stop intake, wait for open calls within the budget, commit, leave the group."""
@@ -131,10 +135,10 @@ class Member:
 
     def _wait_s(self) -> float:
         """Return how long a poll may wait: not longer than the next thing to do."""
-        if self._redo or self._inbox or self._arrived:
-            return 0.0
         now = self._clock()
-        wakes = [now + (BUSY_WAIT_MS if self._open or self._restorer.is_busy else IDLE_WAIT_MS)]
+        if self._redo or self._calls.has_answers or (self._arrived and now >= self._retry_at):
+            return 0.0
+        wakes = [now + (BUSY_WAIT_MS if self._calls.is_any_open or self._restorer.is_busy else IDLE_WAIT_MS)]
         if self._batch.events:
             wakes.append(self._committed_at + self._limits.commit_interval_ms)
         dues = (partition.next_due() for partition in self.partitions.values())
@@ -148,52 +152,54 @@ class Member:
 
     # --- facts -----------------------------------------------------------------------------------------------
 
+    def _take_arrived(self) -> None:
+        """Decide what was read; the first that must wait for something outside holds up those behind it."""
+        while self._arrived and self._clock() >= self._retry_at:
+            try:
+                self._take(self._arrived[0])
+            except TransientError as error:
+                self._observer.waiting_for(type(error).__name__)
+                self._retry_at = self._clock() + RETRY_MS
+                return
+            self._arrived.popleft()
+
     def _take(self, item: InputRecord | EndReached) -> None:
         partition = self.partitions.get(item.partition)
         if partition is None or partition.phase is not Phase.RUNNING:
             return
         if isinstance(item, EndReached):
             partition.read_to = max(partition.read_to, item.offset)
-        elif item.offset >= partition.next_offset:
-            self._take_record(partition, item)
-        else:
+        elif item.offset < partition.next_offset:
             self._observer.redelivered(item.partition, 1)
-
-    def _take_record(self, partition: Partition, record: InputRecord) -> None:
-        self._batch.touched[record.partition] = partition
-        try:
-            key, fact = self._machine.arrived(record)
-        except PoisonError as error:
-            self._poisoned(partition, record, error)
-        except StateUnreadable as error:
-            self._stop_partition(partition, str(error))
-            return
         else:
-            self._decide(Event(Ticket(partition.owned, key), fact, record), partition)
-        partition.moved_to(record.offset + 1)
+            try:
+                key, fact = self._machine.arrived(item)
+                self._decide(Event(Ticket(partition.owned, key), fact, item), partition)
+            except PoisonError as error:
+                self._set_aside(Event(Ticket(partition.owned, ""), None, item, error=error), partition)
+            except StateUnreadable as error:
+                self._stop_partition(partition, str(error))
 
-    def _poisoned(self, partition: Partition, record: InputRecord, error: PoisonError) -> None:
-        self._observer.poisoned(record, error.reason)
+    def _set_aside(self, event: Event, partition: Partition) -> None:
+        """Publish the dead letter of an unreadable record, and decide what is left of it."""
+        record, error = event.record, event.error
+        assert record is not None, "only an input record can be unreadable"
+        assert error is not None, "something made it unreadable"
         letters, remains = self._machine.poisoned(record, error)
         for letter in letters:
             self._batch.publish(letter)
-        key, fact = remains or ("", None)
-        event = Event(Ticket(partition.owned, key), fact, record)
-        if remains is None:
-            self._batch.events.append(event)
-        else:
-            self._decide(event, partition)
+        self._observer.poisoned(record, error.reason)
+        if remains is not None:
+            self._fold_or_park(Event(Ticket(partition.owned, remains[0]), remains[1], record), partition)
+        self._batch.events.append(event)
+        self._batch.touched[partition.owned.partition] = partition
+        partition.moved_to(record.offset + 1)
 
     def _take_answers(self) -> None:
-        for _ in range(min(len(self._inbox), self._limits.events_max)):
-            answer = self._inbox.popleft()
-            if answer.call is not None and self._machine.must_finish(answer.call):
-                self._closed(answer.ticket.owned)
-            if answer.fact is None:
-                continue
+        for answer in self._calls.answers(self._limits.events_max):
             partition = self._owned(answer.ticket.owned)
             if partition is None:
-                self._orphaned(answer)
+                self._calls.orphaned(answer)
             else:
                 self._decide(Event(answer.ticket, answer.fact, answer=answer), partition)
 
@@ -215,11 +221,16 @@ class Member:
             partition.not_observed(now)
 
     def _decide(self, event: Event, partition: Partition) -> None:
-        """Fold one event into its key, or set it aside when a rule of that key failed before."""
-        key = event.ticket.key
+        """Take an event into the open transaction."""
         self._batch.events.append(event)
         self._batch.touched[partition.owned.partition] = partition
-        if key in partition.parked:
+        if event.record is not None:
+            partition.moved_to(event.record.offset + 1)
+        self._fold_or_park(event, partition)
+
+    def _fold_or_park(self, event: Event, partition: Partition) -> None:
+        """Fold one event into its key, or park it when a rule of that key fails or failed before."""
+        if event.ticket.key in partition.parked:
             self._parking.add(partition, event)
         else:
             try:
@@ -258,7 +269,7 @@ class Member:
         if not self._batch.events or self._membership is None:
             return
         self._committed_at = self._clock()
-        sent = self._seal()
+        sent = self._batch.seal(f"{self._process_id}:{self._transactions}", self._committed_at)
         try:
             outcome, ends = self._log.transact(sent.records, sent.positions, self._membership)
         except BrokerUnavailable:
@@ -273,35 +284,16 @@ class Member:
             self._unknown = sent
             self._batch = Batch()
 
-    def _seal(self) -> "_Sent":
-        """Return the open transaction as records and positions."""
-        batch, now = self._batch, self._committed_at
-        token = f"{self._process_id}:{self._transactions}"
-        parts = {number: partition.records(now) for number, partition in batch.touched.items()}
-        records = [*batch.outputs, *(record for records, _, _ in parts.values() for record in records)]
-        positions = {number: Position(position.offset, token) for number, (_, _, position) in parts.items()}
-        changes = {number: (changed, position) for number, (_, changed, position) in parts.items()}
-        return _Sent(batch, token, records, positions, changes)
-
-    def _succeeded(self, sent: "_Sent", ends: Mapping[int, int]) -> None:
-        now = self._committed_at
+    def _succeeded(self, sent: Sealed, ends: Mapping[int, int]) -> None:
         for number, (changes, position) in sent.changes.items():
             partition = sent.batch.touched.get(number)
             if partition is not None and self._owned(partition.owned) is partition:
                 # Without its end (an unknown commit that proved committed) the store keeps its older checkpoint.
-                checkpoint = Checkpoint(ends[number], now) if number in ends else None
+                checkpoint = Checkpoint(ends[number], sent.at) if number in ends else None
                 partition.committed(changes, position, sent.token, checkpoint)
         self._batch, self._aborts, self._is_blocked = Batch(), 0, False
-        for ticket in sent.batch.unused:
-            self._caller.release(ticket)
-        calls = [(ticket, call) for ticket, call in sent.batch.calls if self._owned(ticket.owned)]
-        wants = [(ticket, want) for ticket, want in sent.batch.wants if self._owned(ticket.owned)]
-        for ticket, call in calls:
-            if self._machine.must_finish(call):
-                self._open[ticket.owned] = self._open.get(ticket.owned, 0) + 1
-        if calls or wants:
-            self._caller.start(calls, wants)
-        self._observer.committed(len(sent.batch.events), len(sent.records), (self._clock() - now) / 1000)
+        self._calls.follow(sent.batch, lambda owned: self._owned(owned) is not None)
+        self._observer.committed(len(sent.batch.events), len(sent.records), (self._clock() - sent.at) / 1000)
 
     def _aborted(self, batch: Batch) -> None:
         self._aborts += 1
@@ -318,9 +310,9 @@ class Member:
             partition = self._owned(event.ticket.owned)
             if partition is None:
                 if event.answer is not None:
-                    self._orphaned(event.answer)
-            elif event.record is not None:
-                self._take_record(partition, event.record)
+                    self._calls.orphaned(event.answer)
+            elif event.error is not None:
+                self._set_aside(event, partition)
             else:
                 self._decide(event, partition)
 
@@ -335,10 +327,8 @@ class Member:
         except BrokerUnavailable:
             return False
         self._unknown = None
-        tokens = {number: position.token if position is not None else "" for number, position in found.items()}
-        is_ours = sent.token in tokens.values()
         touched = [p for p in sent.batch.touched.values() if self._owned(p.owned) is p]
-        strays = [p for p in touched if tokens[p.owned.partition] != (sent.token if is_ours else p.token)]
+        is_ours, strays = sent.is_committed(found), sent.strays(touched, found)
         for partition in strays:
             del sent.batch.touched[partition.owned.partition]
             self._restart(partition)
@@ -365,7 +355,7 @@ class Member:
         self._membership = self._log.membership()
         leaving = [self.partitions[number] for number in partitions if number in self.partitions]
         self._drain(leaving, is_polling=False)
-        self._observer.revoked(partitions, (self._clock() - began) / 1000, calls_left=self._calls_of(leaving))
+        self._observer.revoked(partitions, (self._clock() - began) / 1000, calls_left=self._open_calls(leaving))
         self._drop(partitions)
 
     def on_lost(self, partitions: Sequence[int]) -> None:
@@ -378,7 +368,7 @@ class Member:
         for partition in leaving:
             if partition.phase is Phase.RUNNING:
                 partition.phase = Phase.LEAVING
-            self._caller.forget(partition.owned)
+            self._calls.forget(partition.owned)
         give_up_at, aborts = self._clock() + self._limits.drain_ms, self._aborts
         while self._clock() < give_up_at and self._membership is not None:
             if is_polling:
@@ -388,14 +378,14 @@ class Member:
                 self._decide_again()
                 self._take_answers()
                 self.commit()
-            if not self._calls_of(leaving) and not self._redo and not self._batch.events and self._unknown is None:
+            if not self._open_calls(leaving) and not self._redo and not self._batch.events and self._unknown is None:
                 return
             if not is_polling and self._aborts > aborts:
                 return  # The group moved on without us; only a poll could tell more.
             self._log.wait(DRAIN_STEP_S)
 
-    def _calls_of(self, partitions: Sequence[Partition]) -> int:
-        return sum(self._open.get(partition.owned, 0) for partition in partitions)
+    def _open_calls(self, partitions: Sequence[Partition]) -> int:
+        return self._calls.open_of([partition.owned for partition in partitions])
 
     def _drop(self, partitions: Sequence[int]) -> None:
         for number in partitions:
@@ -403,7 +393,7 @@ class Member:
             self._restorer.forget(number)
             if partition is None:
                 continue
-            self._caller.forget(partition.owned)
+            self._calls.forget(partition.owned)
             partition.close()
         self._disown(set(partitions))
 
@@ -424,7 +414,7 @@ class Member:
     def _restart(self, partition: Partition) -> None:
         """Throw away what we believe of a partition and read it again."""
         self._log.pause([partition.owned.partition])
-        self._caller.forget(partition.owned)
+        self._calls.forget(partition.owned)
         partition.close()
         self._restore(partition.owned.partition)
 
@@ -445,25 +435,6 @@ class Member:
         partition.phase = Phase.STOPPED
         self._log.pause([partition.owned.partition])
         self._observer.stopped(partition.owned.partition, why)
-
-    # --- calls of partitions that are gone -------------------------------------------------------------------
-
-    def _closed(self, owned: Owned) -> None:
-        left = self._open.get(owned, 0) - 1
-        if left > 0:
-            self._open[owned] = left
-        else:
-            self._open.pop(owned, None)
-
-    def _orphaned(self, answer: Answer) -> None:
-        """Hand what a call proved to the partition's next owner, or give a permit back."""
-        if answer.call is None:
-            self._caller.release(answer.ticket)
-            return
-        record = self._machine.evidence(answer.ticket.key, answer.call, answer.fact, self._clock())
-        if record is not None:
-            self._log.publish_evidence([record])
-            self._observer.evidence(1)
 
     # --- back-pressure ---------------------------------------------------------------------------------------
 
@@ -488,7 +459,16 @@ class Member:
         depth_max = self._limits.depth_max
         share = 0.8 if self._is_paused else 1.0
         is_full = depth_max is not None and (self.depth() >= share * depth_max or self._is_downstream_full())
-        self._pause(is_wanted=is_full or self._is_blocked or self._unknown is not None)
+        is_stalled = self._is_blocked or self._unknown is not None or bool(self._arrived)
+        self._pause(is_wanted=is_full or is_stalled)
+
+    def _keep_up(self) -> None:
+        now = self.turned_at
+        if now - self._kept_up_at >= UPKEEP_MS:
+            self._kept_up_at = now
+            self._watchdog.turn(self.partitions, now, is_paused=self._is_paused)
+            if self._machine.is_internal:
+                self._purger.turn(self.partitions, now)
 
     def _pause(self, *, is_wanted: bool) -> None:
         if is_wanted == self._is_paused:
@@ -496,14 +476,3 @@ class Member:
         running = [number for number, partition in self.partitions.items() if partition.phase is Phase.RUNNING]
         (self._log.pause if is_wanted else self._log.resume)(running)
         self._is_paused = is_wanted
-
-
-@dataclass(frozen=True, slots=True)
-class _Sent:
-    """A transaction as it was sent."""
-
-    batch: Batch
-    token: str
-    records: Sequence[OutputRecord]
-    positions: Mapping[int, Position]
-    changes: Mapping[int, tuple[Mapping[str, Change], StoredPosition]]

@@ -109,9 +109,14 @@ class Machine(Protocol):
     state_topic: str
     gauges: tuple[str, ...]  # Names of the classes that `gauge_of` numbers.
     live_gauges: int  # The first so many of them are live requests, which intake is bounded by.
+    is_internal: bool  # Whether the input topic is ours alone, so that decided records are purged.
 
     def arrived(self, record: InputRecord) -> tuple[str, Fact]:
-        """Return state key and fact of an input record; raises PoisonError or StateUnreadable."""
+        """Return state key and fact of an input record.
+
+        Raises PoisonError for one that is set aside, TransientError to be asked again later, StateUnreadable for
+        one that only a newer build can read.
+        """
         ...
 
     def poisoned(
@@ -446,6 +451,18 @@ class Observer(Protocol):
 
     def stopped(self, partition: int, why: str) -> None:
         """A partition stopped and needs a person or another build."""
+        ...
+
+    def stuck(self, partition: int) -> None:
+        """A partition delivered nothing although there was something to read; it was placed anew."""
+        ...
+
+    def purge_refused(self, partition: int) -> None:
+        """The broker does not let us delete decided input."""
+        ...
+
+    def waiting_for(self, dependency: str) -> None:
+        """Reading waits because something outside is not there, named by the class of its error."""
         ...
 
     def evidence(self, published: int) -> None:

@@ -1,0 +1,72 @@
+"""What a member does beside its work, now and then: purge decided input, and free a partition that is stuck."""
+
+from collections.abc import Mapping
+
+from processor.engine.partition import Partition, Phase
+from processor.engine.ports import Log, Observer
+from processor.errors import BrokerUnavailable
+
+
+class Purger:
+    """Deletes internal input that is decided and old: custody must not lie in a topic that forgets by time."""
+
+    def __init__(self, log: Log, observer: Observer, *, interval_ms: int, age_ms: int) -> None:
+        self._log = log
+        self._observer = observer
+        self._interval_ms = interval_ms
+        self._age_ms = age_ms
+        self._purged_at: dict[int, int] = {}
+        self._purged_to: dict[int, int] = {}
+
+    def turn(self, partitions: Mapping[int, Partition], now: int) -> None:
+        """Purge at most one partition, whose turn it is."""
+        for number, partition in partitions.items():
+            is_due = now - self._purged_at.get(number, 0) >= self._interval_ms
+            if is_due and partition.phase is Phase.RUNNING:
+                self._purged_at[number] = now
+                self._purge(number, partition, now)
+                return
+
+    def _purge(self, number: int, partition: Partition, now: int) -> None:
+        """Delete below the smaller of the committed offset, read back, and where the state stood `age_ms` ago."""
+        past = partition.position.before(now - self._age_ms)
+        if past is None or past <= self._purged_to.get(number, 0):
+            return
+        try:
+            committed = self._log.committed([number])[number]
+        except BrokerUnavailable:
+            return
+        before = min(past, committed.offset) if committed is not None else 0
+        if before and self._log.forget_before(number, before):
+            self._purged_to[number] = before
+        elif before:
+            self._observer.purge_refused(number)
+
+
+class Watchdog:
+    """Frees a partition that delivers nothing although there is something to read (librdkafka#5591)."""
+
+    def __init__(self, log: Log, observer: Observer, *, patience_ms: int) -> None:
+        self._log = log
+        self._observer = observer
+        self._patience_ms = patience_ms
+        self._seen: dict[int, tuple[int, int]] = {}
+
+    def turn(self, partitions: Mapping[int, Partition], now: int, *, is_paused: bool) -> None:
+        """Look at partitions that did not move for as long as our patience lasts."""
+        for number, partition in partitions.items():
+            read_to, since = self._seen.get(number, (-1, now))
+            if is_paused or partition.phase is not Phase.RUNNING or partition.read_to != read_to:
+                self._seen[number] = (partition.read_to, now)
+            elif now - since >= self._patience_ms:
+                self._seen[number] = (read_to, now)
+                self._free(number, partition)
+
+    def _free(self, number: int, partition: Partition) -> None:
+        try:
+            _, end = self._log.bounds(number)
+        except BrokerUnavailable:
+            return
+        if end > partition.read_to:
+            self._observer.stuck(number)
+            self._log.read_from(number, partition.next_offset)

@@ -1,0 +1,318 @@
+"""The three deciders as the engine sees them: what their records mean, how their messages and parts are written."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+from processor.adapters.avro import EventEncoder, RequestDecoder
+from processor.adapters.codec import Codec
+from processor.adapters.dead_letters import Coordinates, Fault, dead_letter_headers
+from processor.adapters.event_headers import TRACEPARENT, read_traceparent
+from processor.core.completion import Completion
+from processor.core.keys import canonical_id
+from processor.core.launch import Launch
+from processor.core.messages import (
+    Call,
+    CallAnswered,
+    CallProved,
+    Candidate,
+    CompletionPhase,
+    Create,
+    CustodyUnreadable,
+    DeadLettered,
+    Decision,
+    Finished,
+    GaveUp,
+    KnownRequest,
+    KnownWorkflow,
+    Launching,
+    LaunchPhase,
+    Observed,
+    OperatorDecided,
+    Output,
+    PendingRequest,
+    Prepared,
+    Preparing,
+    Progressed,
+    RequestArrived,
+    Resumed,
+    RunWorkflow,
+    Started,
+    TimerFired,
+    WaitingLaunch,
+    WebhookReceived,
+    WorkflowState,
+)
+from processor.core.model import Instant, Origin
+from processor.core.preparation import Preparation
+from processor.engine.ports import Headers, InputRecord, OutputRecord
+from processor.errors import PoisonError, UndecodableMessage
+from processor.settings import TopicsSettings
+
+CUSTODY, REQUEST_ID, WORKFLOW, RESULTS_TOPIC, REQUEST_KEY = (
+    "custody",
+    "request-id",
+    "workflow",
+    "results-topic",
+    "request-key",
+)
+KEY_LENGTH_MAX = 512
+_RECORD_OVERHEAD_BYTES = 8 * 1024  # Keys, headers and framing beside a value.
+
+
+@dataclass(frozen=True, slots=True)
+class Writing:
+    """What all machines need to write records."""
+
+    topics: TopicsSettings
+    codec: Codec
+    encoder: EventEncoder
+    version: str
+
+
+class _Machine:
+    """What the three have in common."""
+
+    name: ClassVar[str]
+    gauges: ClassVar[tuple[str, ...]]
+    live_gauges: ClassVar[int]
+    is_internal: ClassVar[bool] = True
+
+    def __init__(self, decider: Preparation | Launch | Completion, writing: Writing, topics: tuple[str, str]) -> None:
+        self.input_topic, self.state_topic = topics
+        self._decider: Any = decider
+        self._writing = writing
+        self.encode = writing.codec.encode
+        self.decode = writing.codec.decode
+
+    def decide(self, state: Mapping[str, Any], fact: Any, now: Instant) -> Decision:  # noqa: ANN401  # its own facts
+        """Fold one fact into one key's state; pure."""
+        decision: Decision = self._decider.decide(state, fact, now)
+        return decision
+
+    def timer_fired(self, part: str, due_at: Instant) -> TimerFired:
+        """Return the fact that a part's timer is due."""
+        return TimerFired(part, due_at)
+
+    def resumed(self, part: str) -> Resumed:
+        """Return the fact that a new owner found a waiting part."""
+        return Resumed(part)
+
+    def must_finish(self, call: Call) -> bool:
+        """Whether a drain must wait for this call: cut, it would leave litter or an unknown run."""
+        return isinstance(call, RunWorkflow | Create)
+
+    def evidence(self, key: str, call: Call, fact: Any, now: Instant) -> OutputRecord | None:  # noqa: ANN401  # any answer
+        """Return what an answer proves to the partition's next owner; nothing, but for launch."""
+        del key, call, fact, now
+        return None
+
+    def poisoned(
+        self,
+        record: InputRecord,
+        error: PoisonError,
+    ) -> tuple[Sequence[OutputRecord], tuple[str, Any] | None]:
+        """Return the dead letter of an unreadable record, and the fact left of it when it carried custody."""
+        fault = Fault(error.reason, type(error).__name__, str(error))
+        return (self._dead_letter(record, fault),), _custody_left(record)
+
+    def to_records(self, output: Output, source: InputRecord | None) -> Sequence[OutputRecord]:
+        """Return a message as records; `source` is the input record being decided, if it is one."""
+        topics, encode = self._writing.topics, self._writing.codec.encode
+        match output:
+            case Finished():
+                return (self._event(output.origin.results_topic, output),)
+            case Progressed():
+                return (self._event(topics.progress, output),)
+            case Prepared():
+                headers = _custody(output.origin, "prepared")
+                return (OutputRecord(topics.launches, output.launch_key.encode(), encode(output), headers),)
+            case Started():
+                key = canonical_id(output.workflow_id).encode()
+                return (OutputRecord(topics.workflows, key, encode(output), _custody(output.origin, "started")),)
+            case Observed():
+                return (OutputRecord(topics.launches, output.launch_key.encode(), encode(output)),)
+            case DeadLettered():
+                assert source is not None, "only an input record can be set aside"
+                return (self._dead_letter(source, Fault(output.reason, "RequestRejected", output.message)),)
+
+    def _event(self, topic: str, event: Finished | Progressed) -> OutputRecord:
+        value, headers = self._writing.encoder.encode(topic, event)
+        room = self._writing.topics.record_bytes_max - _RECORD_OVERHEAD_BYTES
+        if len(value) > room and isinstance(event, Finished) and event.result is not None:
+            lean = replace(event, result=None, result_omitted="too-large")
+            value, headers = self._writing.encoder.encode(topic, lean)
+        key = event.origin.key
+        return OutputRecord(topic, event.origin.request_id.encode() if key is None else key, value, headers)
+
+    def _dead_letter(self, record: InputRecord, fault: Fault) -> OutputRecord:
+        where = Coordinates(record.topic, record.partition, record.offset)
+        headers = dead_letter_headers(
+            record.headers,
+            fault,
+            where,
+            failed_at=record.timestamp,
+            version=self._writing.version,
+        )
+        return OutputRecord(self._writing.topics.dead_letters, record.key, record.value, headers)
+
+
+class PreparationMachine(_Machine):
+    """`preparation`: requests in, one lane for each message key."""
+
+    name = "preparation"
+    gauges = ("active", "waiting", "known")
+    live_gauges = 2
+    is_internal = False
+
+    def __init__(self, decider: Preparation, writing: Writing, decoder: RequestDecoder) -> None:
+        super().__init__(decider, writing, (writing.topics.requests, writing.topics.preparation_state))
+        self._decoder = decoder
+
+    def arrived(self, record: InputRecord) -> tuple[str, RequestArrived]:
+        """Return lane and fact of a request event; raises PoisonError, RegistryUnavailable."""
+        bytes_max = self._writing.topics.request_bytes_max
+        if record.value is not None and len(record.value) > bytes_max:
+            raise UndecodableMessage("too-large", f"a request of {len(record.value)} bytes; {bytes_max} are allowed")
+        request = self._decoder.decode(record.topic, record.value, record.headers)
+        lane = lane_key(record.key) if record.key is not None else lane_key(request.request_id.encode())
+        return lane, RequestArrived(request, record.key, read_traceparent(record.headers))
+
+    def gauge_of(self, part: str, value: Preparing | PendingRequest | KnownRequest) -> int:
+        """Return the class that a part is counted in."""
+        del part
+        return 0 if isinstance(value, Preparing) else 1 if isinstance(value, PendingRequest) else 2
+
+
+class LaunchMachine(_Machine):
+    """`launch`: custody, evidence and decisions in, by record or case."""
+
+    name = "launch"
+    gauges = ("active", "waiting", "unknown", "held", "known", "candidate", "gave-up")
+    live_gauges = 4
+
+    def __init__(self, decider: Launch, writing: Writing) -> None:
+        super().__init__(decider, writing, (writing.topics.launches, writing.topics.launch_state))
+
+    def arrived(self, record: InputRecord) -> tuple[str, Prepared | Observed | CallProved | OperatorDecided]:
+        """Return launch key and fact of a record; raises PoisonError, StateUnreadable."""
+        message = self.decode(_value(record))
+        if not isinstance(message, Prepared | Observed | CallProved | OperatorDecided):
+            raise UndecodableMessage("unexpected-type", f"{type(message).__name__} does not belong on this topic")
+        return message.launch_key, message
+
+    def gauge_of(self, part: str, value: object) -> int:
+        """Return the class that a part is counted in."""
+        del part
+        match value:
+            case Launching():
+                return {LaunchPhase.UNKNOWN: 2, LaunchPhase.HELD: 3}.get(value.phase, 0)
+            case WaitingLaunch():
+                return 1
+            case KnownWorkflow() | KnownRequest():
+                return 4
+            case Candidate():
+                return 5
+            case GaveUp():
+                return 6
+        raise TypeError(f"launch has no part {type(value).__name__}")
+
+    def evidence(self, key: str, call: Call, fact: Any, now: Instant) -> OutputRecord | None:  # noqa: ANN401  # any answer
+        """Return what the answer of a run proves."""
+        if not isinstance(call, RunWorkflow) or not isinstance(fact, CallAnswered):
+            return None
+        proved = CallProved(
+            launch_key=key,
+            request_id=call.request_id,
+            attempt=call.attempt,
+            proof=fact.proof,
+            workflow_id=fact.made_id,
+            status=fact.status,
+            why=fact.why,
+            proved_at=now,
+        )
+        return OutputRecord(self.input_topic, key.encode(), self.encode(proved))
+
+
+class CompletionMachine(_Machine):
+    """`completion`: started workflows and webhooks in, by workflow id."""
+
+    name = "completion"
+    gauges = ("running", "early", "expired", "ended")
+    live_gauges = 1
+
+    def __init__(self, decider: Completion, writing: Writing) -> None:
+        super().__init__(decider, writing, (writing.topics.workflows, writing.topics.completion_state))
+
+    def arrived(self, record: InputRecord) -> tuple[str, Started | WebhookReceived]:
+        """Return workflow id and fact of a record; raises PoisonError, StateUnreadable."""
+        message = self.decode(_value(record))
+        if not isinstance(message, Started | WebhookReceived):
+            raise UndecodableMessage("unexpected-type", f"{type(message).__name__} does not belong on this topic")
+        return canonical_id(message.workflow_id), message
+
+    def gauge_of(self, part: str, value: WorkflowState) -> int:
+        """Return the class that a part is counted in."""
+        del part
+        return _COMPLETION_GAUGES[value.phase]
+
+
+_COMPLETION_GAUGES: Mapping[CompletionPhase, int] = {
+    CompletionPhase.RUNNING: 0,
+    CompletionPhase.FETCHING: 0,
+    CompletionPhase.EARLY: 1,
+    CompletionPhase.OBSERVING: 1,
+    CompletionPhase.FORGETTING: 1,
+    CompletionPhase.EXPIRED: 2,
+    CompletionPhase.ENDED: 3,
+}
+
+
+def lane_key(key: bytes) -> str:
+    """Return a message key as the text of its lane; a key that is no plain text goes by its hash."""
+    try:
+        text = key.decode()
+    except UnicodeDecodeError:
+        text = "\0"
+    if text and "\0" not in text and len(key) <= KEY_LENGTH_MAX:
+        return text
+    return f"sha256:{hashlib.sha256(key).hexdigest()}"
+
+
+def _value(record: InputRecord) -> bytes:
+    if record.value is None:
+        raise UndecodableMessage("null-value", "a record without a value means nothing on this topic")
+    return record.value
+
+
+def _custody(origin: Origin, name: str) -> Headers:
+    """Return headers that still name the request when the value cannot be read."""
+    headers: Headers = (
+        (CUSTODY, name.encode()),
+        (REQUEST_ID, origin.request_id.encode()),
+        (WORKFLOW, origin.workflow.encode()),
+        (RESULTS_TOPIC, origin.results_topic.encode()),
+    )
+    if origin.key is not None:
+        headers = (*headers, (REQUEST_KEY, origin.key))
+    return headers if origin.traceparent is None else (*headers, (TRACEPARENT, origin.traceparent.encode()))
+
+
+def _custody_left(record: InputRecord) -> tuple[str, CustodyUnreadable] | None:
+    headers = dict(record.headers)
+    if CUSTODY not in headers or record.key is None:
+        return None
+    try:
+        state_key = record.key.decode()
+        fact = CustodyUnreadable(
+            state_key=state_key,
+            request_id=headers[REQUEST_ID].decode(),
+            workflow=headers[WORKFLOW].decode(),
+            key=headers.get(REQUEST_KEY),
+            results_topic=headers[RESULTS_TOPIC].decode(),
+            at=record.timestamp,
+        )
+    except (KeyError, UnicodeDecodeError):
+        return None
+    return state_key, fact
