@@ -12,7 +12,7 @@ from processor.settings import Settings
 Config: TypeAlias = dict[str, Any]
 
 # librdkafka's own log lines; telemetry sends this logger the way of all others.
-CLIENT_LOGGER = logging.getLogger("librdkafka")
+CLIENT_LOGGER = logging.getLogger("processor.kafka")
 
 FETCH_WAIT_MAX_MS = 50  # An idle fetch is answered so late: the longest wait of a resumed or newly read partition.
 QUEUED_KBYTES = 8192
@@ -31,8 +31,6 @@ def client_config(settings: Settings, client: str) -> Config:
         config["sasl.username"] = kafka.sasl_username
     if kafka.sasl_password is not None:
         config["sasl.password"] = kafka.sasl_password.get_secret_value()
-    if kafka.statistics_interval_ms:
-        config["statistics.interval.ms"] = kafka.statistics_interval_ms
     return config | dict(kafka.properties)
 
 

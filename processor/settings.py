@@ -106,11 +106,6 @@ class KafkaSettings(_Section):
     commit_interval_ms: int = Field(
         default=25, ge=1, le=1000, description="How long facts are gathered into one transaction"
     )
-    statistics_interval_ms: int = Field(
-        default=0,
-        ge=0,
-        description="How often librdkafka reports statistics for the metrics; 0 never, else 15000 or more",
-    )
 
 
 class SchemaRegistrySettings(_Section):

@@ -12,7 +12,6 @@ POLL_MARGIN_MS = 10_000
 ENVELOPE_BYTES = 64 * KIB  # What stands around a body in a record of ours.
 PROVIDER_PATIENCE_S = 10.0  # The provider waits so long for our answer to a webhook.
 SESSION_TIMEOUT_MS = 45_000  # Kafka's default for classic groups.
-STATISTICS_MS_MIN = 15_000
 
 
 def relation_problems(settings: Settings) -> Iterator[str]:
@@ -39,8 +38,6 @@ def _kafka(settings: Settings) -> Iterator[str]:
             "PROCESSOR_KAFKA__SESSION_TIMEOUT_MS: with group protocol consumer the broker sets it "
             "(group.consumer.session.timeout.ms); unset it"
         )
-    if 0 < kafka.statistics_interval_ms < STATISTICS_MS_MIN:
-        yield f"PROCESSOR_KAFKA__STATISTICS_INTERVAL_MS: make it 0 or at least {STATISTICS_MS_MIN}"
 
 
 def _time(settings: Settings) -> Iterator[str]:

@@ -212,7 +212,6 @@ def test_only_what_a_command_talks_to_must_be_set() -> None:
         ({"KAFKA__SESSION_TIMEOUT_MS": "400000"}, "KAFKA__MAX_POLL_INTERVAL_MS"),
         ({"KAFKA__OPERATION_TIMEOUT_S": "10"}, "KAFKA__OPERATION_TIMEOUT_S"),
         ({"KAFKA__GROUP_PROTOCOL": "consumer", "KAFKA__SESSION_TIMEOUT_MS": "6000"}, "KAFKA__SESSION_TIMEOUT_MS"),
-        ({"KAFKA__STATISTICS_INTERVAL_MS": "100"}, "KAFKA__STATISTICS_INTERVAL_MS"),
         ({"KAFKA__SASL_USERNAME": "u"}, "KAFKA__SASL_PASSWORD"),
         ({"WEBHOOK__ACK_TIMEOUT_S": "4"}, "WEBHOOK__READ_TIMEOUT_S"),
         ({"WEBHOOK__NETWORKS": "nowhere"}, "WEBHOOK__NETWORKS"),
