@@ -1,0 +1,161 @@
+"""The schema registry: its client, what its errors mean, and registering or checking our public schemas.
+
+Only routes that every Confluent-compatible registry has are used: subjects, versions, schemas/ids, config,
+compatibility. The processor itself never registers anything; `processor schemas register` does.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, TypeAlias, TypeVar
+
+from avro.errors import AvroException
+from confluent_kafka.schema_registry import Schema, SchemaRegistryClient
+from confluent_kafka.schema_registry.error import SchemaRegistryError
+
+from processor.adapters.compatibility import conflicts
+from processor.adapters.schema_files import public_schema
+from processor.errors import RegistryUnavailable
+
+SUBJECT_NOT_FOUND, VERSION_NOT_FOUND, SCHEMA_NOT_FOUND = 40401, 40402, 40403
+NOT_FOUND = frozenset({SUBJECT_NOT_FOUND, VERSION_NOT_FOUND, SCHEMA_NOT_FOUND})
+INCOMPATIBLE, INVALID_SCHEMA = 409, 42201
+REGISTER_COMMAND = "processor schemas register"
+
+Topics: TypeAlias = Mapping[str, str]  # Topic -> name of the record that its values are.
+T = TypeVar("T")
+
+
+class SchemaMissing(Exception):  # Never leaves the adapters.
+    """The registry answered that it does not hold the subject, version or schema."""
+
+
+class Verdict(StrEnum):
+    """What stands in the registry beside one of our schemas."""
+
+    PRESENT = "present"  # Exactly ours is registered.
+    REGISTERED = "registered"  # It was registered just now.
+    MISSING = "missing"  # Not registered yet; it may be.
+    INCOMPATIBLE = "incompatible"  # The registry, or a released version, forbids it.
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One subject, what the registry holds of it, and what to do about it in one sentence (empty: nothing)."""
+
+    topic: str
+    subject: str
+    record: str
+    verdict: Verdict
+    schema_id: int | None
+    remedy: str
+
+    @property
+    def is_good(self) -> bool:
+        """Say whether the processor can work with what is registered now."""
+        return self.verdict in {Verdict.PRESENT, Verdict.REGISTERED}
+
+
+def registry_client(url: str, *, timeout_s: float = 5.0, more: Mapping[str, Any] | None = None) -> SchemaRegistryClient:
+    """Return a client that gives up within a few seconds; `more` are properties of the client (credentials, TLS).
+
+    `url` may list several registries, separated by commas.
+    """
+    bounded = {"timeout": timeout_s, "max.retries": 2, "retries.wait.ms": 200, "retries.max.wait.ms": 1_000}
+    return SchemaRegistryClient.new_client({**bounded, "url": url, **(more or {})})
+
+
+def subject_of(topic: str) -> str:
+    """Return the subject of a topic's values (TopicNameStrategy)."""
+    return f"{topic}-value"
+
+
+def avro_schema(record: str) -> Schema:
+    """Return our public schema of that record as the registry's client wants it."""
+    return Schema(public_schema(record), "AVRO")
+
+
+def asked(question: Callable[[], T]) -> T:
+    """Return the registry's answer; SchemaMissing when it says that it has no such thing.
+
+    Raises RegistryUnavailable for all else: time-out, 5xx, refused credentials, a proxy's 404. None of these says
+    anything about a message, so nothing may be set aside for it.
+    """
+    try:
+        return question()
+    except SchemaRegistryError as error:
+        if error.error_code in NOT_FOUND:
+            raise SchemaMissing(str(error.error_code)) from None
+        if error.http_status_code in {INCOMPATIBLE, 422}:
+            raise
+        raise RegistryUnavailable(
+            f"the schema registry answered {error.http_status_code} (error code {error.error_code})"
+        ) from error
+    except Exception as error:
+        raise RegistryUnavailable(f"the schema registry did not answer: {type(error).__name__}") from error
+
+
+def check(client: SchemaRegistryClient, topics: Topics) -> list[Finding]:
+    """Say for each topic whether our schema is registered, could be, or is refused; changes nothing.
+
+    Raises RegistryUnavailable.
+    """
+    return [_checked(client, topic, record) for topic, record in topics.items()]
+
+
+def register(client: SchemaRegistryClient, topics: Topics, *, dry_run: bool = False) -> list[Finding]:
+    """Register our schema for each topic that lacks it; with `dry_run` only say what would happen.
+
+    Raises RegistryUnavailable.
+    """
+    findings = check(client, topics)
+    return findings if dry_run else [_registered(client, finding) for finding in findings]
+
+
+def _checked(client: SchemaRegistryClient, topic: str, record: str) -> Finding:
+    """Look up one schema under its subject."""
+    subject, schema = subject_of(topic), avro_schema(record)
+    try:
+        found = asked(lambda: client.lookup_schema(subject, schema, normalize_schemas=True))
+    except SchemaMissing:
+        return _missing(client, topic, record)
+    return Finding(topic, subject, record, Verdict.PRESENT, found.schema_id, "")
+
+
+def _missing(client: SchemaRegistryClient, topic: str, record: str) -> Finding:
+    """Say whether a schema that is not registered could be, by the registry's rules and by our own."""
+    subject = subject_of(topic)
+    try:
+        latest = asked(lambda: client.get_latest_version(subject))
+        is_allowed = asked(lambda: client.test_compatibility(subject, avro_schema(record)))
+    except SchemaMissing:
+        return Finding(topic, subject, record, Verdict.MISSING, None, f"run `{REGISTER_COMMAND}`")
+    unlike = _unlike(public_schema(record), latest.schema)
+    if is_allowed and not unlike:
+        return Finding(topic, subject, record, Verdict.MISSING, None, f"run `{REGISTER_COMMAND}`")
+    why = unlike[0] if unlike else "the registry's compatibility level forbids it"
+    remedy = f"version {latest.version} and ours do not read each other ({why}): use a topic of its own"
+    return Finding(topic, subject, record, Verdict.INCOMPATIBLE, None, remedy)
+
+
+def _unlike(ours: str, held: Schema) -> tuple[str, ...]:
+    """Return why our schema and the held one do not read each other, whatever level the registry enforces."""
+    if held.schema_type not in {None, "AVRO"} or held.schema_str is None:
+        return (f"it is of type {held.schema_type}",)
+    try:
+        return (*conflicts(ours, held.schema_str), *conflicts(held.schema_str, ours))
+    except AvroException as error:
+        return (f"its schema is not valid: {type(error).__name__}",)
+
+
+def _registered(client: SchemaRegistryClient, finding: Finding) -> Finding:
+    """Register one schema that is missing; every other finding stays as it is."""
+    if finding.verdict is not Verdict.MISSING:
+        return finding
+    schema = avro_schema(finding.record)
+    try:
+        schema_id = asked(lambda: client.register_schema(finding.subject, schema, normalize_schemas=True))
+    except SchemaRegistryError as error:
+        remedy = f"the registry refuses it (error code {error.error_code}): use a topic of its own"
+        return Finding(finding.topic, finding.subject, finding.record, Verdict.INCOMPATIBLE, None, remedy)
+    return Finding(finding.topic, finding.subject, finding.record, Verdict.REGISTERED, schema_id, "")

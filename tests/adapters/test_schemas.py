@@ -1,0 +1,204 @@
+"""The schemas as contracts: documented, tagged, with instants that say their unit, and compatible for ever."""
+
+import json
+from collections.abc import Iterator, Mapping
+from itertools import product
+from typing import Any, NamedTuple
+
+import pytest
+
+from processor.adapters.compatibility import conflicts
+from processor.adapters.event_headers import CONSTANT
+from processor.adapters.schema_files import (
+    INTERNAL_NAMESPACE,
+    PUBLIC_NAMESPACE,
+    PUBLIC_RECORDS,
+    internal_formats,
+    internal_schemas,
+    public_schema,
+    released_schemas,
+    schemas_directory,
+    self_contained,
+)
+from processor.core import messages, model
+
+# Whatever a field of this name holds is, or may be, about a person.
+PERSONAL = frozenset(
+    {
+        *("subject", "reference", "firstName", "lastName", "personalNumber", "email", "phone", "countryCode", "number"),
+        *("companyName", "companyNumber", "companyAddress", "subjectReference"),
+        *("documents", "resourceId", "resourceName", "resourcePath"),
+        *("columns", "parameters", "json", "attributes", "decision", "result", "link", "token", "key"),
+        *("body", "recordBody", "caseBody", "parametersBody"),
+    }
+)
+TAGS = ["PII"]
+OPTIONAL_IN_PRACTICE = ("array", "map")  # Their empty value is their default.
+
+
+class Field(NamedTuple):
+    """One field, with the record that it is in."""
+
+    record: str
+    spec: Mapping[str, Any]
+
+    @property
+    def place(self) -> str:
+        """Name the field for a message."""
+        return f"{self.record}.{self.spec['name']}"
+
+
+def named(schema: Any) -> Iterator[Mapping[str, Any]]:  # noqa: ANN401  # JSON
+    """Give every record and enum in a schema."""
+    if isinstance(schema, list):
+        for branch in schema:
+            yield from named(branch)
+    elif isinstance(schema, dict):
+        if schema["type"] in {"record", "enum"}:
+            yield schema
+        for field in schema.get("fields", ()):
+            yield from named(field["type"])
+        for key in ("items", "values"):
+            yield from named(schema.get(key, []))
+        if isinstance(schema["type"], dict | list):
+            yield from named(schema["type"])
+
+
+PUBLIC = [json.loads(public_schema(record)) for record in PUBLIC_RECORDS]
+INTERNAL = [schema for number in internal_formats() for schema in internal_schemas(number).values()]
+NAMED = [found for schema in (*PUBLIC, *INTERNAL) for found in named(schema)]
+FIELDS = [Field(found["name"], field) for found in NAMED for field in found.get("fields", ())]
+PUBLIC_FIELDS = [
+    Field(found["name"], field) for schema in PUBLIC for found in named(schema) for field in found.get("fields", ())
+]
+ENUMS = [found for found in NAMED if found["type"] == "enum"]
+
+
+def primitives(schema: Any) -> list[Mapping[str, Any]]:  # noqa: ANN401  # JSON
+    """Return the branches of a field's type as objects, null left out."""
+    branches = schema if isinstance(schema, list) else [schema]
+    return [branch if isinstance(branch, dict) else {"type": branch} for branch in branches if branch != "null"]
+
+
+def test_files_and_records_have_one_name() -> None:
+    """One record a file, named after it, in one namespace for ever; every record has its constant headers."""
+    files = {path.stem for path in schemas_directory().glob("*.avsc")}
+    assert files == {schema["name"] for schema in PUBLIC} == set(PUBLIC_RECORDS) == set(CONSTANT)
+    assert {schema["namespace"] for schema in PUBLIC} == {PUBLIC_NAMESPACE}
+    assert {schema["namespace"] for schema in INTERNAL} == {INTERNAL_NAMESPACE}
+
+
+def test_everything_is_documented() -> None:
+    """Every record, enum and field says in a sentence what it means."""
+    assert [found["name"] for found in NAMED if not found.get("doc", "").endswith(".")] == []
+    assert [field.place for field in FIELDS if not field.spec.get("doc", "").endswith(".")] == []
+
+
+def test_personal_fields_are_tagged_and_no_others() -> None:
+    """The tag drives redaction, so it must be on every field that may be about a person."""
+    wrong = [
+        field.place
+        for field in FIELDS
+        if (field.spec["name"] in PERSONAL) != (field.spec.get("confluent:tags") == TAGS)
+    ]
+    assert wrong == []
+
+
+def test_progress_holds_no_personal_data() -> None:
+    """Its topic may be read by everybody."""
+    fields = json.loads(public_schema("OnboardingProgressed"))["fields"]
+    assert [field["name"] for field in fields if "confluent:tags" in field] == []
+
+
+def test_instants_say_their_unit() -> None:
+    """A field is named `…At` exactly when it is an instant: microseconds in public, milliseconds within."""
+    for fields, unit in ((PUBLIC_FIELDS, "timestamp-micros"), (FIELDS[len(PUBLIC_FIELDS) :], "timestamp-millis")):
+        for field in fields:
+            types = [branch.get("logicalType") for branch in primitives(field.spec["type"])]
+            is_instant = field.spec["name"].endswith("At") or field.spec["name"] in {"at", "sendBefore"}
+            assert (unit in types) is is_instant, field.place
+            assert "UTC" in field.spec["doc"] or not is_instant, field.place
+
+
+def test_optional_means_null_first_and_null_by_default() -> None:
+    """Only so may a field be added and removed in both directions."""
+    for field in FIELDS:
+        is_union = isinstance(field.spec["type"], list)
+        assert is_union == ("default" in field.spec and field.spec["default"] is None), field.place
+        assert not is_union or (field.spec["type"][0] == "null" and len(field.spec["type"]) == 2), field.place
+
+
+def test_required_fields_have_no_default() -> None:
+    """In public records only lists and maps have one, the empty one: an absent business value must not look present."""
+    for field in PUBLIC_FIELDS:
+        if "default" in field.spec and field.spec["default"] is not None:
+            assert field.spec["type"]["type"] in OPTIONAL_IN_PRACTICE, field.place
+            assert not field.spec["default"], field.place
+
+
+def test_enums_can_grow() -> None:
+    """A reader that does not know a new word reads UNRECOGNIZED; without that default it would break."""
+    assert len(ENUMS) == 4
+    for enum in ENUMS:
+        assert (enum["symbols"][0], enum["default"]) == ("UNRECOGNIZED", "UNRECOGNIZED"), enum["name"]
+
+
+@pytest.mark.parametrize(
+    "name, words", [("Outcome", model.Outcome), ("Witness", model.Witness), ("Step", messages.Step)]
+)
+def test_enums_hold_the_words_of_the_core(name: str, words: type[Any]) -> None:
+    """What the core decides can be said, and nothing else is promised."""
+    (symbols,) = [enum["symbols"] for enum in ENUMS if enum["name"] == name]
+    assert symbols[1:] == [word.value for word in words]
+
+
+@pytest.mark.parametrize("record", PUBLIC_RECORDS)
+def test_every_released_version_is_compatible_both_ways(record: str) -> None:
+    """FULL_TRANSITIVE: the newest reads all that was ever released, and is read by it; so do these each other."""
+    texts = [public_schema(record), *released_schemas(record).values()]
+    assert len(texts) > 1
+    for reader, writer in product(texts, texts):
+        assert conflicts(reader, writer) == ()
+
+
+@pytest.mark.parametrize("record", PUBLIC_RECORDS)
+def test_what_is_in_the_image_is_released(record: str) -> None:
+    """The newest released version is the schema that this build writes: changing one means adding a version."""
+    assert list(released_schemas(record).values())[-1] == public_schema(record)
+
+
+def test_internal_formats_read_each_other() -> None:
+    """In a rollout either build may meet the other's records, in each format that this one carries."""
+    formats = [internal_schemas(number) for number in internal_formats()]
+    for reading, writing in product(formats, formats):
+        for record in reading.keys() & writing.keys():
+            texts = [json.dumps(self_contained(record, schemas, INTERNAL_NAMESPACE)) for schemas in (reading, writing)]
+            assert conflicts(*texts) == (), record
+
+
+def field(kind: object) -> str:
+    """Return a record with one field of that type."""
+    return json.dumps({"type": "record", "name": "R", "fields": [{"name": "a", "type": kind}]})
+
+
+MILLIS, MICROS = ({"type": "long", "logicalType": f"timestamp-{unit}"} for unit in ("millis", "micros"))
+CENTS, MILLS = ({"type": "bytes", "logicalType": "decimal", "precision": 9, "scale": scale} for scale in (2, 3))
+
+
+@pytest.mark.parametrize(
+    "reader, writer, is_compatible",
+    [
+        (MICROS, MICROS, True),
+        (MICROS, MILLIS, False),
+        (MICROS, "long", False),
+        (["null", MICROS], ["null", MILLIS], False),
+        ({"type": "array", "items": MICROS}, {"type": "array", "items": MILLIS}, False),
+        ({"type": "map", "values": MICROS}, {"type": "map", "values": MICROS}, True),
+        (CENTS, MILLS, False),
+        ("long", "int", True),
+        ("int", "long", False),
+    ],
+)
+def test_a_changed_unit_is_a_conflict(reader: object, writer: object, *, is_compatible: bool) -> None:
+    """Avro's own checker does not look at logical types, where a change would move every instant silently."""
+    assert (conflicts(field(reader), field(writer)) == ()) is is_compatible
