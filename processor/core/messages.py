@@ -477,7 +477,7 @@ class WorkflowState:
     has_hint: bool  # A webhook came while the open read was already under way: read again.
     status: str | None  # As last read.
     attempt: int  # Number of the open or last call.
-    polls: int
+    polls: int  # Polls in a row since the last hint; while observing, how often the provider knew no such workflow.
     failures: int  # Failed reads in a row, for the back-off.
     poll_at: Instant | None
     closes_at: Instant  # When the phase ends by itself: grace over, deadline, amendment window over, forgotten.
