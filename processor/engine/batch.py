@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from processor.engine.entries import StoredPosition
 from processor.engine.partition import Partition
-from processor.engine.ports import Answer, Call, Change, Fact, InputRecord, OutputRecord, Position, Ticket
+from processor.engine.ports import Answer, Call, Change, Fact, InputRecord, Output, OutputRecord, Position, Ticket
 from processor.errors import PoisonError
 
 
@@ -34,6 +34,7 @@ class Batch:
     calls: list[tuple[Ticket, Call]] = field(default_factory=list)
     wants: list[tuple[Ticket, str]] = field(default_factory=list)
     unused: list[Ticket] = field(default_factory=list)  # Permits to give back.
+    happened: list[Output] = field(default_factory=list)  # What the outputs say, for the observer.
     touched: dict[int, Partition] = field(default_factory=dict)
     outputs_bytes: int = 0
 

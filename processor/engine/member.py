@@ -251,6 +251,7 @@ class Member:
         partition.apply(ticket.key, decision)
         for record in records:
             self._batch.publish(record)
+        self._batch.happened.extend(decision.outputs)
         if decision.calls:
             self._batch.calls.extend((ticket, call) for call in decision.calls)
         elif event.is_permit:
@@ -294,6 +295,7 @@ class Member:
         self._batch, self._aborts, self._is_blocked = Batch(), 0, False
         self._calls.follow(sent.batch, lambda owned: self._owned(owned) is not None)
         self._observer.committed(len(sent.batch.events), len(sent.records), (self._clock() - sent.at) / 1000)
+        self._observer.happened(sent.batch.happened)
 
     def _aborted(self, batch: Batch) -> None:
         self._aborts += 1

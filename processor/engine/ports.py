@@ -429,6 +429,10 @@ class Observer(Protocol):
         """A transaction was committed."""
         ...
 
+    def happened(self, outputs: Sequence[Output]) -> None:
+        """These messages were committed."""
+        ...
+
     def aborted(self, tries: int) -> None:
         """A transaction was aborted; its facts are decided again."""
         ...
