@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from processor.adapters.avro import UNDECODABLE
 from processor.adapters.compatibility import conflicts
 from processor.adapters.event_headers import CONSTANT
 from processor.adapters.schema_files import (
@@ -21,6 +22,7 @@ from processor.adapters.schema_files import (
     self_contained,
 )
 from processor.core import messages, model
+from tests.adapters.events_document import DOCUMENT, with_tables
 
 # Whatever a field of this name holds is, or may be, about a person.
 PERSONAL = frozenset(
@@ -202,3 +204,17 @@ CENTS, MILLS = ({"type": "bytes", "logicalType": "decimal", "precision": 9, "sca
 def test_a_changed_unit_is_a_conflict(reader: object, writer: object, *, is_compatible: bool) -> None:
     """Avro's own checker does not look at logical types, where a change would move every instant silently."""
     assert (conflicts(field(reader), field(writer)) == ()) is is_compatible
+
+
+def test_the_document_shows_the_fields_as_they_are() -> None:
+    """`python -m tests.adapters.events_document` renews docs/events.md after a change."""
+    text = DOCUMENT.read_text(encoding="utf-8")
+    assert with_tables(text) == text
+    assert [reason for reason in UNDECODABLE if f"\n| `{reason}` |" not in text] == []
+
+
+def test_the_page_for_consumers_begins_with_the_isolation_level() -> None:
+    """Whoever reads only its first line reads the one that matters; every reason is explained there."""
+    text = (DOCUMENT.parent / "consumers.md").read_text(encoding="utf-8")
+    assert text.splitlines()[2].startswith("Set **`isolation.level=read_committed`**")
+    assert [reason for reason in model.Reason if f"\n| `{reason}` |" not in text] == []
