@@ -5,7 +5,7 @@ compatibility. The processor itself never registers anything; `processor schemas
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, TypeAlias, TypeVar
 
@@ -19,7 +19,7 @@ from processor.errors import RegistryUnavailable
 
 SUBJECT_NOT_FOUND, VERSION_NOT_FOUND, SCHEMA_NOT_FOUND = 40401, 40402, 40403
 NOT_FOUND = frozenset({SUBJECT_NOT_FOUND, VERSION_NOT_FOUND, SCHEMA_NOT_FOUND})
-INCOMPATIBLE, INVALID_SCHEMA = 409, 42201
+REFUSALS = frozenset({409, 422})  # HTTP statuses: not compatible, not valid.
 REGISTER_COMMAND = "processor schemas register"
 
 Topics: TypeAlias = Mapping[str, str]  # Topic -> name of the record that its values are.
@@ -86,8 +86,6 @@ def asked(question: Callable[[], T]) -> T:
     except SchemaRegistryError as error:
         if error.error_code in NOT_FOUND:
             raise SchemaMissing(str(error.error_code)) from None
-        if error.http_status_code in {INCOMPATIBLE, 422}:
-            raise
         raise RegistryUnavailable(
             f"the schema registry answered {error.http_status_code} (error code {error.error_code})"
         ) from error
@@ -153,9 +151,16 @@ def _registered(client: SchemaRegistryClient, finding: Finding) -> Finding:
     if finding.verdict is not Verdict.MISSING:
         return finding
     schema = avro_schema(finding.record)
-    try:
-        schema_id = asked(lambda: client.register_schema(finding.subject, schema, normalize_schemas=True))
-    except SchemaRegistryError as error:
-        remedy = f"the registry refuses it (error code {error.error_code}): use a topic of its own"
-        return Finding(finding.topic, finding.subject, finding.record, Verdict.INCOMPATIBLE, None, remedy)
-    return Finding(finding.topic, finding.subject, finding.record, Verdict.REGISTERED, schema_id, "")
+
+    def tried() -> int | None:
+        try:
+            return client.register_schema(finding.subject, schema, normalize_schemas=True)
+        except SchemaRegistryError as error:
+            if error.http_status_code in REFUSALS:
+                return None
+            raise
+
+    schema_id = asked(tried)
+    if schema_id is None:
+        return replace(finding, verdict=Verdict.INCOMPATIBLE, remedy="the registry refuses it: use a topic of its own")
+    return replace(finding, verdict=Verdict.REGISTERED, schema_id=schema_id, remedy="")

@@ -11,7 +11,7 @@ from confluent_kafka.schema_registry.error import SchemaRegistryError
 from processor.adapters.avro import EventEncoder, RequestDecoder
 from processor.adapters.embedded_registry import EmbeddedRegistry, registry_in_thread
 from processor.adapters.registry import Verdict, check, register, registry_client, subject_of
-from processor.adapters.schema_files import PUBLIC_RECORDS
+from processor.adapters.schema_files import PUBLIC_RECORDS, public_schema
 from processor.errors import SettingsInvalid
 from tests.adapters.samples import FINISHED, REQUEST, framed
 
@@ -210,6 +210,21 @@ def test_a_foreign_schema_in_the_way_is_reported(client: SchemaRegistryClient, t
     assert finding.verdict is Verdict.INCOMPATIBLE
     assert "topic of its own" in finding.remedy
     assert client.get_versions(subject_of(topic)) == [1]
+
+
+def test_a_schema_that_the_registry_refuses_is_reported(client: SchemaRegistryClient, topic: str) -> None:
+    """Ours may go with the latest version and not with an older one: the registry has the last word."""
+    subject = subject_of(topic)
+    ours = json.loads(public_schema("OnboardingProgressed"))
+    unlike = {**ours, "fields": [{"name": "tenant", "type": "long"}]}
+    alike = {**ours, "fields": [*ours["fields"], C_OPTIONAL]}
+    client.register_schema(subject, Schema(json.dumps(unlike), "AVRO"))
+    client.set_compatibility(subject, "NONE")
+    client.register_schema(subject, Schema(json.dumps(alike), "AVRO"))
+    client.set_compatibility(subject, "FULL_TRANSITIVE")
+    (finding,) = register(client, {topic: "OnboardingProgressed"})
+    assert (finding.verdict, finding.is_good) == (Verdict.INCOMPATIBLE, False)
+    assert client.get_versions(subject) == [1, 2]
 
 
 def test_events_go_through_the_registry(client: SchemaRegistryClient, topic: str) -> None:
