@@ -1,0 +1,130 @@
+"""The parts of a launch key by name, and the numbers that launch goes by.
+
+"head" is the active request and "w/<number>" those that wait behind it; "request/<request id>" stands for every
+request that came, since one is passed on at most once in its life; "known/<workflow id>" for workflows that a request
+claimed, "seen/<workflow id>" for observations that nobody claimed yet, "gave/<request id>" for requests that ended
+without their run being known. The queue is numbered in the head and may have holes, so that it is never searched.
+"""
+
+from dataclasses import dataclass
+
+from processor.core.keys import canonical_id
+from processor.core.messages import GaveUp, Launching, LaunchPhase, Prepared, RunWorkflow, Started
+from processor.core.model import DAY_MS, MINUTE_MS, SECOND_MS, Instant, Timer, Witness
+from processor.errors import SettingsInvalid
+
+HEAD = "head"
+REQUEST = "request/"
+KNOWN = "known/"
+SEEN = "seen/"
+GAVE = "gave/"
+
+
+@dataclass(frozen=True, slots=True)
+class LaunchPolicy:
+    """How patient launch is and what it remembers; milliseconds."""
+
+    send_window_ms: int = 5 * SECOND_MS  # From the intent to the first byte; later the call is withdrawn.
+    run_deadline_ms: int = 30 * SECOND_MS  # From the first byte to the end of the call.
+    intent_margin_ms: int = 10 * SECOND_MS  # After that a new owner takes an intent's outcome as unknown.
+    clock_margin_ms: int = 2 * MINUTE_MS  # How far the clocks of ingestor and submitter may differ.
+    adoption_window_ms: int = 15 * MINUTE_MS  # Where the catalogue no longer has the workflow.
+    amendment_ms: int = 8 * DAY_MS  # After the deadline: how long a late trace still amends a result.
+    memory_ms: int = 9 * DAY_MS  # After the deadline: longer than completion knows a workflow (8 days).
+    candidates_max: int = 16  # Unclaimed observations a key.
+
+    def __post_init__(self) -> None:
+        """Raise SettingsInvalid where a limit would break a rule of adoption."""
+        if self.candidates_max < 2:  # noqa: PLR2004  # Two are ambiguous; one alone would be adopted.
+            raise SettingsInvalid("candidates_max must be at least 2, else dropping a candidate makes one unambiguous")
+        if self.memory_ms <= self.amendment_ms:
+            raise SettingsInvalid("memory_ms must exceed amendment_ms, else what was forgotten can be adopted again")
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A workflow that is known to be the run of a request, and who told."""
+
+    workflow_id: str
+    told_by: Witness
+    status: str | None
+
+
+def request_of(head: Launching) -> str:
+    """Return the id of a head's request."""
+    return head.prepared.origin.request_id
+
+
+def since_of(head: Launching) -> Instant | None:
+    """Return when the oldest intent of the active request was written that may have run, None when none may."""
+    return head.intent_at if head.doubt_at is None else head.doubt_at
+
+
+def deadline_of(prepared: Prepared) -> Timer:
+    """Return the timer that ends a request which was not started."""
+    return Timer(prepared.origin.deadline_at, is_behind_evidence=True)
+
+
+def waiting_name(number: int) -> str:
+    """Return the name of the part that holds a waiting request."""
+    return f"w/{number:016x}"
+
+
+def known_name(workflow_id: str) -> str:
+    """Return the name of the part that says who claimed a workflow."""
+    return KNOWN + canonical_id(workflow_id)
+
+
+def seen_name(workflow_id: str) -> str:
+    """Return the name of the part that holds an unclaimed observation."""
+    return SEEN + canonical_id(workflow_id)
+
+
+def new_head(prepared: Prepared, waiting_first: int, waiting_next: int) -> Launching:
+    """Return the head of a launch key whose active request is this one, before anything was tried."""
+    return Launching(
+        prepared=prepared,
+        phase=LaunchPhase.READY,
+        attempt=0,
+        failures=0,
+        intent_at=None,
+        send_before=None,
+        call_deadline_at=None,
+        is_past_deadline=False,
+        why="",
+        waiting_first=waiting_first,
+        waiting_next=waiting_next,
+        timer=deadline_of(prepared),
+        is_waiting=True,
+    )
+
+
+def run_call(intent: Launching, send_before: Instant, deadline_at: Instant) -> RunWorkflow:
+    """Return the call of an intent."""
+    prepared = intent.prepared
+    return RunWorkflow(
+        workflow=prepared.origin.workflow,
+        request_id=prepared.origin.request_id,
+        attempt=intent.attempt,
+        record_id=prepared.record_id,
+        case_id=prepared.case_id,
+        parameters_id=prepared.parameters_id,
+        send_before=send_before,
+        deadline_at=deadline_at,
+    )
+
+
+def custody(claim: GaveUp, run: Run, revision: int, candidates: tuple[str, ...]) -> Started:
+    """Return the message that passes a request on to completion, with other workflows that may be runs of it."""
+    return Started(
+        origin=claim.prepared.origin,
+        workflow_id=run.workflow_id,
+        record_id=claim.prepared.record_id,
+        case_id=claim.prepared.case_id,
+        status=run.status,
+        started_at=claim.intent_at,
+        told_by=run.told_by,
+        attempts=claim.attempts,
+        revision=revision,
+        candidates=candidates,
+    )
