@@ -180,7 +180,7 @@ def _ended_well(completion: Completion, head: WorkflowState, started: Started, n
     workflow = completion.workflow_of(started)
     if not wants_result(workflow):
         return _completed(completion, head, started, PublishedResult(result_omitted=NOT_CONFIGURED), now)
-    return read(completion.policy, replace(head, phase=Phase.FETCHING, ended_badly_reads=0, ended_at=now), now)
+    return read(completion.policy, replace(head, phase=Phase.FETCHING), now)
 
 
 def _ended_badly(completion: Completion, head: WorkflowState, started: Started, now: Instant) -> Decision:

@@ -74,7 +74,7 @@ def read(policy: CompletionPolicy, head: WorkflowState, now: Instant) -> Decisio
 
 def wait(head: WorkflowState, poll_at: Instant) -> Decision:
     """Read again at that instant; the open read is answered."""
-    return kept(replace(head, has_hint=False, poll_at=poll_at, is_waiting=False))
+    return kept(replace(head, poll_at=poll_at, is_waiting=False))
 
 
 def end(policy: CompletionPolicy, head: WorkflowState, finished: Finished, now: Instant) -> Decision:

@@ -234,6 +234,19 @@ def test_a_webhook_during_an_open_read_makes_us_read_once_more() -> None:
     assert run.told(status("RUNNING", 2)).calls == ()
 
 
+def test_a_webhook_during_a_late_poll_starts_the_short_waits_anew() -> None:
+    """The end is near when a webhook comes, so the provider's slow copies are not waited for five minutes."""
+    run = Run()
+    run.told(STARTED)
+    for attempt in range(1, 10):
+        run.wakes()
+        run.told(status("RUNNING", attempt))
+    run.wakes()
+    run.told(webhook(), status("RUNNING", 10), status("RUNNING", 11))
+    assert run.head.poll_at is not None
+    assert run.head.poll_at - NOW <= 5_000
+
+
 def test_an_answer_of_an_older_read_is_ignored() -> None:
     """Only the last read counts; its attempt says so."""
     run = Run()
@@ -296,6 +309,18 @@ def test_a_failure_status_counts_when_a_second_read_repeats_it() -> None:
     assert run.phase is CompletionPhase.ENDED
 
 
+def test_a_webhook_after_the_first_failure_status_is_not_the_first_to_tell() -> None:
+    """The poll found the end; the webhook that came before the second read only repeats it."""
+    run = Run()
+    run.told(STARTED)
+    run.told(TimerFired("head", FIRST_POLL), status("FAILED"), now=FIRST_POLL)
+    run.told(webhook(FIRST_POLL + 1))
+    run.wakes()
+    (failed,) = run.told(status("FAILED", 2), now=FIRST_POLL + 5_000).outputs
+    assert isinstance(failed, Finished)
+    assert (failed.completed_by, failed.seen_at) == (Witness.POLL, FIRST_POLL)
+
+
 def test_a_failure_status_that_is_not_repeated_is_taken_back() -> None:
     """The second read decides: still running, or ended well after all; the count begins anew."""
     run = Run()
@@ -332,7 +357,8 @@ def test_a_result_that_is_refused_is_waited_for_and_then_left_out() -> None:
 def test_a_result_that_cannot_be_read_now_is_waited_for_until_the_deadline(proof: Proof) -> None:
     """Missing permission or an outage loses no result: the request waits."""
     run = Run()
-    run.told(STARTED, webhook(), status("COMPLETED"), result(proof=proof), now=NOW + 6 * DAY_MS)
+    run.told(STARTED, webhook(), status("COMPLETED"))
+    run.told(result(proof=proof), now=NOW + 6 * DAY_MS)
     assert (run.phase, run.outputs) == (CompletionPhase.FETCHING, [])
     assert run.wakes().calls == (read_result(3),)
 

@@ -67,8 +67,18 @@ def test_a_real_outcome_after_the_deadline_is_published_once_as_revision_2(word:
         run.told(status(word, 3), now=DEADLINE + 9)
     run.told(result(3), now=DEADLINE + 9)
     assert run.results() == ["request-1 EXPIRED 1", f"request-1 {outcome} 2"]
-    assert run.phase is CompletionPhase.ENDED
+    assert (run.phase, run.head.closes_at) == (CompletionPhase.ENDED, DEADLINE + 9 + 8 * DAY_MS)
     assert run.told(webhook(), STARTED) == Decision()
+
+
+def test_the_deadline_between_two_reads_of_a_failure_says_only_that_it_passed() -> None:
+    """A failure status that was not confirmed is nobody's word for the end."""
+    run = Run()
+    run.told(STARTED, webhook(), status("FAILED"), now=DEADLINE - 1)
+    assert run.wakes().outputs == (replace(expired(), status="FAILED"),)
+    run.wakes()
+    run.told(status("FAILED", 2), now=DEADLINE + 5_000)
+    assert run.results() == ["request-1 EXPIRED 1", "request-1 FAILED 2"]
 
 
 def test_a_poll_alone_finds_the_late_outcome_too() -> None:

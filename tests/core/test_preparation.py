@@ -111,6 +111,7 @@ def test_a_workflow_without_creations_is_handed_over_at_once() -> None:
         ("person-check", " REC-9 ", None, [Operation.SET_PARAMETERS], "rec-9"),
         ("person-check", "  ", None, [Operation.CREATE_RECORD], None),
         ("bare", "REC-9", "CASE-9", [], "rec-9"),
+        ("bare", None, "CASE-9", [], "request-1"),
         ("of-cases", "REC-9", "CASE-9", [], "case-9"),
         ("given-case", None, "CASE-9", [], "case-9"),
     ],
