@@ -7,7 +7,7 @@ it decompresses bodies, which changes the bytes that a signature covers.
 import asyncio
 import logging
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, cast
 
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
@@ -98,9 +98,9 @@ class _BoundedSite(web.BaseSite):
 
 class _Refuse(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport), "TCP gives a transport that can write"
-        transport.write(REFUSAL)
-        transport.close()
+        connection = cast("asyncio.Transport", transport)  # uvloop's are no instances of it.
+        connection.write(REFUSAL)
+        connection.close()
 
 
 def _web_log() -> logging.Logger:

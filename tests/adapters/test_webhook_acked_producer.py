@@ -30,7 +30,7 @@ def _producer(address: str, send_timeout_s: float = 2.0, in_flight_max: int = 10
 
 async def test_a_send_without_a_broker_ends_in_time() -> None:
     """Nobody listens: the caller hears it after the time-out, from the loop and from a thread alike."""
-    with _producer(NOBODY, send_timeout_s=0.2) as producer:
+    with _producer(NOBODY, send_timeout_s=0.1) as producer:
         sends: list[Callable[[], Awaitable[None]]] = [
             lambda: producer.send("webhooks", b"key", b"value"),
             lambda: asyncio.to_thread(producer.send_now, "webhooks", b"key", b"value"),
@@ -39,18 +39,16 @@ async def test_a_send_without_a_broker_ends_in_time() -> None:
             began_at_s = time.monotonic()
             with pytest.raises(BrokerUnavailable, match="webhooks"):
                 await send()
-            assert 0.1 < time.monotonic() - began_at_s < 1.0
+            assert 0.09 < time.monotonic() - began_at_s < 1.0
 
 
 async def test_what_waits_for_the_broker_is_bounded() -> None:
     """One record too many is refused at once, so that memory cannot grow while the broker is away."""
-    with _producer(NOBODY, send_timeout_s=0.3, in_flight_max=2) as producer:
+    with _producer(NOBODY, send_timeout_s=0.15, in_flight_max=2) as producer:
         waiting = [asyncio.create_task(producer.send("webhooks", None, b"value")) for _ in range(2)]
         await asyncio.sleep(0)
-        began_at_s = time.monotonic()
         with pytest.raises(BrokerUnavailable, match="too many"):
             await producer.send("webhooks", None, b"value")
-        assert time.monotonic() - began_at_s < 0.1
         assert producer.in_flight == 2
         ends = await asyncio.gather(*waiting, return_exceptions=True)
         assert [type(end) for end in ends] == [BrokerUnavailable] * 2

@@ -4,13 +4,14 @@ import asyncio
 import gzip
 import json
 import logging
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from ipaddress import ip_network
 
 import pytest
+import uvloop
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
 from processor.adapters.jws import SignatureVerifier
@@ -23,8 +24,8 @@ from processor.core.webhook import BodyPaths
 from processor.errors import BrokerUnavailable, UndecodableMessage
 from tests.adapters.webhook_support import BODY, KEY_ID, answer_of, exchange, private_key, request_bytes, sign
 
-LIMITS = WebhookLimits(body_bytes_max=4_096, read_timeout_s=0.15, held_bytes_max=16_384)
-LISTENER = ListenerLimits(keepalive_timeout_s=0.15, linger_s=0.05, connections_max=8, drain_s=0.5)
+LIMITS = WebhookLimits(body_bytes_max=4_096, read_timeout_s=0.1, held_bytes_max=16_384)
+LISTENER = ListenerLimits(keepalive_timeout_s=0.1, linger_s=0.05, connections_max=8, drain_s=0.5)
 
 
 @dataclass
@@ -243,7 +244,7 @@ async def test_noise_is_answered_400_and_not_logged(caplog: pytest.LogCaptureFix
 
 async def test_bodies_at_once_are_bounded_in_memory() -> None:
     """When all bodies being read fill the budget, the next is asked to come again; then the memory is free again."""
-    limits = WebhookLimits(body_bytes_max=4_096, read_timeout_s=0.2, held_bytes_max=8_000)
+    limits = WebhookLimits(body_bytes_max=4_096, read_timeout_s=0.3, held_bytes_max=8_000)
     half = b"POST /webhooks HTTP/1.1\r\nHost: a\r\nContent-Length: 4096\r\n\r\n" + b"x" * 4_000
     async with _ingestor(limits) as ingestor:
         slow = [asyncio.create_task(exchange(ingestor.port, half)) for _ in range(2)]
@@ -254,8 +255,13 @@ async def test_bodies_at_once_are_bounded_in_memory() -> None:
         assert (await exchange(ingestor.port, request_bytes()))[0] == 202
 
 
-async def test_connections_are_bounded() -> None:
-    """One connection too many gets a short 503; when one has left, the next is served."""
+@pytest.mark.parametrize("run", [asyncio.run, uvloop.run])
+def test_connections_are_bounded(run: Callable[[Coroutine[None, None, None]], None]) -> None:
+    """One connection too many gets a short 503; when one has left, the next is served; on both event loops."""
+    run(_fill_the_listener())
+
+
+async def _fill_the_listener() -> None:
     listener = ListenerLimits(keepalive_timeout_s=5.0, connections_max=2)
     async with _ingestor(listener_limits=listener) as ingestor:
         held = [await asyncio.open_connection("127.0.0.1", ingestor.port) for _ in range(2)]
