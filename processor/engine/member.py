@@ -443,18 +443,18 @@ class Member:
     def depth(self) -> int:
         """Return how many live requests the partitions hold."""
         live = self._machine.live_gauges
-        return sum(sum(partition.counts[:live]) for partition in self.partitions.values())
+        return sum(sum(partition.counts[:live]) for partition in list(self.partitions.values()))
 
     def counts(self) -> Mapping[str, int]:
         """Return how many parts there are of each gauge, and of parked facts."""
         names = (*self._machine.gauges, "parked")
-        columns = zip(*(partition.counts for partition in self.partitions.values()), strict=True)
+        columns = zip(*(partition.counts for partition in list(self.partitions.values())), strict=True)
         totals = [sum(column) for column in columns] or [0] * len(names)
         return dict(zip(names, totals, strict=True))
 
     def is_ready(self) -> bool:
         """Whether every partition in our hands is restored and running."""
-        return all(partition.phase is Phase.RUNNING for partition in self.partitions.values())
+        return all(partition.phase is Phase.RUNNING for partition in list(self.partitions.values()))
 
     def _balance_intake(self) -> None:
         """Pause intake while commits are blocked or too much is on its way; resume at four fifths."""

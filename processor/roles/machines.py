@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import Any
 
 from processor.adapters.avro import EventEncoder, RequestDecoder
 from processor.adapters.codec import Codec
@@ -74,10 +74,10 @@ class Writing:
 class _Machine:
     """What the three have in common."""
 
-    name: ClassVar[str]
-    gauges: ClassVar[tuple[str, ...]]
-    live_gauges: ClassVar[int]
-    is_internal: ClassVar[bool] = True
+    name: str
+    gauges: tuple[str, ...]
+    live_gauges: int
+    is_internal: bool = True
 
     def __init__(self, decider: Preparation | Launch | Completion, writing: Writing, topics: tuple[str, str]) -> None:
         self.input_topic, self.state_topic = topics
@@ -162,7 +162,7 @@ class PreparationMachine(_Machine):
     """`preparation`: requests in, one lane for each message key."""
 
     name = "preparation"
-    gauges = ("active", "waiting", "known")
+    gauges: tuple[str, ...] = ("active", "waiting", "known")
     live_gauges = 2
     is_internal = False
 
@@ -189,7 +189,7 @@ class LaunchMachine(_Machine):
     """`launch`: custody, evidence and decisions in, by record or case."""
 
     name = "launch"
-    gauges = ("active", "waiting", "unknown", "held", "known", "candidate", "gave-up")
+    gauges: tuple[str, ...] = ("active", "waiting", "unknown", "held", "known", "candidate", "gave-up")
     live_gauges = 4
 
     def __init__(self, decider: Launch, writing: Writing) -> None:
@@ -239,7 +239,7 @@ class CompletionMachine(_Machine):
     """`completion`: started workflows and webhooks in, by workflow id."""
 
     name = "completion"
-    gauges = ("running", "early", "expired", "ended")
+    gauges: tuple[str, ...] = ("running", "early", "expired", "ended")
     live_gauges = 1
 
     def __init__(self, decider: Completion, writing: Writing) -> None:

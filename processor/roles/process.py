@@ -1,0 +1,174 @@
+"""One process: the roles it was asked for, what they share, and the order of start and stop."""
+
+import asyncio
+import signal
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from enum import StrEnum
+from importlib.metadata import version
+
+import structlog
+import uvloop
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+
+from processor.adapters.acked_producer import AckedProducer
+from processor.adapters.catalogue_file import load_catalogue
+from processor.adapters.web_listener import ListenerLimits, WebListener
+from processor.adapters.webserver import ops_app
+from processor.core.catalogue import Catalogue
+from processor.core.model import ApiVersion
+from processor.errors import FatalError
+from processor.kafka_config import plain_producer_config
+from processor.logs import configure_logging
+from processor.roles.ingestor import Ingestor
+from processor.roles.observer import wall_clock
+from processor.roles.surroundings import Surroundings
+from processor.roles.workers import Workers
+from processor.settings import Settings
+from processor.telemetry import Metrics
+
+log = structlog.stdlib.get_logger()
+
+DISTRIBUTION = "onboarding-processor"
+OPS_LIMITS = ListenerLimits(connections_max=64, drain_s=1.0)
+FLUSH_S = 5.0
+EXIT_CRASHED = 1
+
+
+class Role(StrEnum):
+    """What a process can be."""
+
+    SUBMITTER = "submitter"
+    INGESTOR = "ingestor"
+    RECONCILER = "reconciler"
+
+
+class Process:
+    """The roles of one process, on the running event loop; deciders have threads of their own."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        catalogue: Catalogue,
+        roles: Sequence[Role],
+        *,
+        on_crash: Callable[[], None],
+    ) -> None:
+        self.roles = tuple(roles) or tuple(Role)
+        self.registry = CollectorRegistry()
+        self.ops_port = settings.ops.port
+        self._settings = settings
+        self._is_draining = False
+        around = Surroundings(
+            settings=settings,
+            catalogue=catalogue,
+            metrics=Metrics(self.registry),
+            start_id=uuid.uuid4().hex,
+            version=version(DISTRIBUTION),
+        )
+        around.metrics.process.build.labels(around.version, around.revision).set(1)
+        timeout_ms = round(settings.webhook.ack_timeout_s * 1000)
+        config = plain_producer_config(settings, "producer", delivery_timeout_ms=timeout_ms)
+        self._producer = AckedProducer(config, send_timeout_s=settings.webhook.ack_timeout_s)
+        self.ingestor = self._make_ingestor(around) if Role.INGESTOR in self.roles else None
+        is_working = Role.SUBMITTER in self.roles or Role.RECONCILER in self.roles
+        self.workers = Workers(around, self._producer, self._deciders(), on_crash) if is_working else None
+        self._ops = WebListener(
+            ops_app(
+                is_alive=self.is_alive,
+                unready=self.unready,
+                metrics=lambda: (generate_latest(self.registry), CONTENT_TYPE_LATEST),
+            ),
+            OPS_LIMITS,
+        )
+
+    async def start(self) -> None:
+        """Start everything; what depends on something that is not there yet waits for it, unready."""
+        settings = self._settings
+        log.info(
+            "process.started",
+            roles=list(self.roles),
+            application_id=settings.application_id,
+            group_protocol=settings.kafka.group_protocol,
+        )
+        self.ops_port = await self._ops.start(settings.ops.host, settings.ops.port)
+        if self.ingestor is not None:
+            await self.ingestor.start()
+        if self.workers is not None:
+            await self.workers.start()
+
+    async def stop(self) -> None:
+        """Take nothing more in, let open calls end, commit, leave the groups, close."""
+        self._is_draining = True
+        log.info("process.draining", roles=list(self.roles))
+        if self.ingestor is not None:
+            await self.ingestor.stop()
+        if self.workers is not None:
+            await self.workers.stop()
+        await asyncio.to_thread(self._producer.close, FLUSH_S)
+        await self._ops.stop()
+        log.info("process.stopped", roles=list(self.roles))
+
+    def is_alive(self) -> bool:
+        """Whether every thread still turns; what is outside does not count."""
+        return self.workers is None or self.workers.is_alive()
+
+    def unready(self) -> Iterator[str]:
+        """Name what is missing before work can be done."""
+        if self._is_draining:
+            yield "the process is stopping"
+        if self.workers is not None:
+            yield from self.workers.unready()
+
+    def _deciders(self) -> tuple[str, ...]:
+        submitter = ("preparation", "launch") if Role.SUBMITTER in self.roles else ()
+        return (*submitter, "completion") if Role.RECONCILER in self.roles else submitter
+
+    def _make_ingestor(self, around: Surroundings) -> Ingestor:
+        return Ingestor(
+            self._settings,
+            self._producer,
+            around.metrics.webhooks,
+            clock=wall_clock,
+            version=around.version,
+        )
+
+
+async def serve(settings: Settings, catalogue: Catalogue, roles: Sequence[Role]) -> int:
+    """Run until SIGTERM, SIGINT or a crash; return the exit code."""
+    loop = asyncio.get_running_loop()
+    is_over, crashes = asyncio.Event(), []
+
+    def crashed() -> None:
+        crashes.append(1)
+        with suppress(RuntimeError):  # The loop may be gone already.
+            loop.call_soon_threadsafe(is_over.set)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, is_over.set)
+    process = Process(settings, catalogue, roles, on_crash=crashed)
+    await process.start()
+    await is_over.wait()
+    await process.stop()
+    return EXIT_CRASHED if crashes else 0
+
+
+def run(settings: Settings, roles: Sequence[str]) -> int:
+    """Run these roles (none: all of them) in this process until it is told to stop; return the exit code.
+
+    Raises SettingsInvalid before anything is started.
+    """
+    chosen = [Role(role) for role in roles]
+    catalogue = load_catalogue(
+        settings.workflows.file,
+        api=ApiVersion(settings.api.version),
+        results_topic=settings.topics.results,
+    )
+    configure_logging(settings.logging.format, settings.logging.level)
+    try:
+        return uvloop.run(serve(settings, catalogue, chosen))
+    except FatalError as error:
+        log.critical("process.crashed", exc_info=error)
+        return EXIT_CRASHED

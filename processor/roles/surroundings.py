@@ -1,0 +1,65 @@
+"""What the roles of one process share, and the makers of what each thread needs for itself."""
+
+import os
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from confluent_kafka.schema_registry import SchemaRegistryClient
+
+from processor.adapters.avro import EventEncoder, RequestDecoder
+from processor.adapters.codec import Codec
+from processor.adapters.registry import Topics, registry_client
+from processor.core.catalogue import Catalogue
+from processor.roles.machines import Writing
+from processor.settings import Settings
+from processor.telemetry import Metrics
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """The surroundings of all roles of one process."""
+
+    settings: Settings
+    catalogue: Catalogue
+    metrics: Metrics
+    start_id: str  # Fresh with each start of the process.
+    version: str
+    revision: str = field(default_factory=lambda: os.environ.get("IMAGE_REVISION", "unknown"))
+
+    @property
+    def build(self) -> str:
+        """What tells one build from the next: parked keys are tried again by a new one."""
+        return f"{self.version}+{self.revision}"
+
+    @cached_property
+    def registry(self) -> SchemaRegistryClient:
+        """The schema registry; its cache serves all threads."""
+        given = self.settings.schema_registry
+        more: dict[str, str] = {}
+        if given.username is not None and given.password is not None:
+            more["basic.auth.user.info"] = f"{given.username}:{given.password.get_secret_value()}"
+        if given.ca_file is not None:
+            more["ssl.ca.location"] = str(given.ca_file)
+        return registry_client(given.url, timeout_s=given.timeout_s, more=more)
+
+    @property
+    def event_topics(self) -> Topics:
+        """Every topic of public events that we write, with its record."""
+        topics = self.settings.topics
+        names = self.catalogue.workflows
+        results = {topics.results, *(self.catalogue.results_topic_of(name) for name in names)}
+        return {topics.progress: "OnboardingProgressed"} | dict.fromkeys(sorted(results), "OnboardingFinished")
+
+    def make_encoder(self) -> EventEncoder:
+        """Make an encoder of public events, for one thread."""
+        definitions = {name: workflow.definition for name, workflow in self.catalogue.workflows.items()}
+        return EventEncoder(self.registry, source=f"urn:{self.settings.application_id}", definitions=definitions)
+
+    def make_writing(self) -> Writing:
+        """Make what one machine writes with."""
+        codec = Codec(write_format=self.settings.state.write_format)
+        return Writing(self.settings.topics, codec, self.make_encoder(), self.version)
+
+    def make_decoder(self) -> RequestDecoder:
+        """Make a decoder of requests, for one thread."""
+        return RequestDecoder(self.registry)

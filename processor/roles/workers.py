@@ -1,0 +1,152 @@
+"""The deciders of one process: started when what they depend on is there, stopped with everything committed."""
+
+import asyncio
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+
+import structlog
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
+
+from processor.adapters.acked_producer import AckedProducer
+from processor.engine.member import Member
+from processor.errors import BrokerUnavailable, ProcessorError, SettingsInvalid
+from processor.kafka_config import client_config
+from processor.roles.deciders import Decider, make_completion, make_launch, make_preparation
+from processor.roles.observer import wall_clock
+from processor.roles.provider import ProviderSide
+from processor.roles.surroundings import Surroundings
+
+log = structlog.stdlib.get_logger()
+
+RETRY_S = 2.0
+WATCH_S = 1.0
+LEAVE_MARGIN_S = 15.0
+
+
+class Workers:
+    """The deciders named, with one provider side for all of them; belongs to the running event loop."""
+
+    def __init__(
+        self,
+        around: Surroundings,
+        producer: AckedProducer,
+        deciders: tuple[str, ...],
+        on_crash: Callable[[], None],
+    ) -> None:
+        self.deciders: Mapping[str, Decider] = {}
+        self._around = around
+        self._names = deciders
+        self._on_crash = on_crash
+        self._provider = ProviderSide(around, producer)
+        self._missing: str | None = "not started"
+        self._starting: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Begin; what is not there yet is waited for in the background."""
+        self._provider.start()
+        self._starting = asyncio.create_task(self._start())
+
+    async def stop(self) -> None:
+        """Let every decider drain and leave, then close the provider's side."""
+        if self._starting is not None:
+            self._starting.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._starting
+        budget_s = self._around.settings.engine.drain_s_max + LEAVE_MARGIN_S
+        for decider in self.deciders.values():
+            decider.ask_to_stop()
+        for decider in self.deciders.values():
+            if not await asyncio.to_thread(decider.join, budget_s):
+                log.error("process.crashed", decider=decider.name, reason="did not stop in time")
+        await self._provider.close()
+
+    def is_alive(self) -> bool:
+        """Whether every decider turns."""
+        oldest = wall_clock() - round(self._around.settings.ops.heartbeat_s_max * 1000)
+        return all(one.is_alive and one.member.turned_at >= oldest for one in self.deciders.values())
+
+    def unready(self) -> Iterator[str]:
+        """Name what keeps work from being done."""
+        if self._missing is not None:
+            yield self._missing
+        for name, decider in self.deciders.items():
+            if not decider.member.is_ready():
+                yield f"{name}: partitions are being restored, or stopped"
+        why = self._provider.why_no_token()
+        if why is not None:
+            yield f"no token: {why}"
+        for pause in self._provider.backlog().paused:
+            yield f"workflow {pause.workflow} is paused: {pause.reason}, {pause.why}"
+
+    async def _start(self) -> None:
+        await self._wait_for(self._find_topics)
+        await self._wait_for(self._find_schemas)
+        self.deciders = {name: Decider(self._make(name), name, self._on_crash) for name in self._names}
+        for decider in self.deciders.values():
+            decider.start()
+        self._missing = None
+        log.info("process.ready")
+        while True:
+            await asyncio.sleep(WATCH_S)
+            self._measure()
+
+    async def _wait_for(self, step: Callable[[], None]) -> None:
+        """Repeat a step until it succeeds; meanwhile its reason stands on readiness."""
+        while True:
+            try:
+                await asyncio.to_thread(step)
+            except ProcessorError as error:
+                if str(error) != self._missing:
+                    event = "broker.unavailable" if isinstance(error, BrokerUnavailable) else "registry.unavailable"
+                    log.warning(event, exc_info=error)
+                self._missing = str(error)
+                await asyncio.sleep(RETRY_S)
+            else:
+                return
+
+    def _find_topics(self) -> None:
+        """Raises BrokerUnavailable, SettingsInvalid."""
+        settings = self._around.settings
+        topics = settings.topics
+        wanted = [
+            *((topics.requests, topics.preparation_state) if "preparation" in self._names else ()),
+            *((topics.launches, topics.launch_state) if "launch" in self._names else ()),
+            *((topics.workflows, topics.completion_state) if "completion" in self._names else ()),
+        ]
+        admin = AdminClient(client_config(settings, "start"))
+        for topic in wanted:
+            try:
+                found = admin.list_topics(topic, timeout=settings.kafka.operation_timeout_s).topics[topic]
+            except KafkaException as error:
+                raise BrokerUnavailable(f"Kafka does not answer: {error.args[0].name()}") from error
+            if found.error is not None:
+                raise SettingsInvalid(f"topic {topic} is not there: run `processor topics create`")
+
+    def _find_schemas(self) -> None:
+        """Raises RegistryUnavailable, SettingsInvalid."""
+        self._around.make_encoder().warm(self._around.event_topics)
+
+    def _make(self, name: str) -> Member:
+        caller = self._provider.caller(name)
+        match name:
+            case "preparation":
+                return make_preparation(self._around, caller, self._is_launch_full)
+            case "launch":
+                return make_launch(self._around, caller)
+            case _:
+                return make_completion(self._around, caller)
+
+    def _is_launch_full(self) -> bool:
+        """Whether launch still has so much to do here that preparation should hand over no more."""
+        launch = self.deciders.get("launch")
+        return launch is not None and launch.member.depth() >= self._around.settings.engine.launch_backlog_max
+
+    def _measure(self) -> None:
+        metrics = self._around.metrics
+        backlog = self._provider.backlog()
+        metrics.calls.in_flight.set(backlog.calls_open)
+        metrics.calls.permits_waiting.set(sum(backlog.waiting.values()) + backlog.waiting_held)
+        for name, decider in self.deciders.items():
+            for kind, count in decider.member.counts().items():
+                metrics.engine.parts.labels(name, kind).set(count)
