@@ -1,0 +1,233 @@
+"""The calls of one decider: queued, permitted, made, judged, and each answered exactly once.
+
+Serves `engine.ports.Caller`. The engine's thread asks; all the rest happens on the thread of the event loop, in the
+order in which it was asked.
+
+Rules:
+- At most one call or permit waits for a key. A newer one takes the place of an older one that has not started.
+- A run uses the permit of its key and no other. Without one, or past its time, it is not sent, and says so.
+- Nothing starts any more for a partition that was given up; a run that comes too late for it is not sent either.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from processor.adapters.calling import ApiCall, ApiFact, not_sent
+from processor.adapters.dispatcher import Asked, Dispatcher, Judged
+from processor.adapters.gate import Priority
+from processor.core.messages import (
+    Call,
+    Create,
+    Judge,
+    PermitGranted,
+    ReadResult,
+    ReadStatus,
+    RunWorkflow,
+    VerdictReached,
+)
+from processor.core.model import Instant
+from processor.engine.ports import Answer, Owned, Ticket
+
+NOT_IN_TIME: Final = "not sent before its time"
+ANSWER_BYTES: Final = 4 * 1024  # What the answer of anything but a result is reckoned to hold.
+
+
+@dataclass(slots=True)
+class _Permit:
+    """A slot that waits for its run."""
+
+    asked: Asked
+    until: Instant
+
+
+class ApiCaller:
+    """Makes the calls of one decider through the process's dispatcher."""
+
+    def __init__(self, dispatcher: Dispatcher, priority: Priority, *, permit_ms: int, result_bytes_max: int) -> None:
+        """Ask with this priority; a permit is good for `permit_ms`, a result read reckoned at `result_bytes_max`."""
+        self._dispatcher = dispatcher
+        self._priority = priority
+        self._permit_ms = permit_ms
+        self._result_bytes_max = result_bytes_max
+        self._answer: Callable[[Answer], None] = _nowhere
+        self._waiting: dict[Ticket, Asked] = {}
+        self._permits: dict[Ticket, _Permit] = {}
+        self._judged: dict[Ticket, Judged] = {}
+        self._given_up: dict[int, int] = {}  # Partition -> the last epoch that was given up.
+        dispatcher.add(self)
+
+    # --- from the engine's thread ----------------------------------------------------------------------------
+
+    def bind(self, deliver: Callable[[Answer], None]) -> None:
+        """Say where answers go; called on the thread of the event loop."""
+        self._answer = deliver
+
+    def start(self, calls: Sequence[tuple[Ticket, Call]], wants: Sequence[tuple[Ticket, str]]) -> None:
+        """Start calls and queue for permits."""
+        self._dispatcher.call_soon(self._start, calls, wants)
+
+    def release(self, ticket: Ticket) -> None:
+        """Give a granted permit back unused."""
+        self._dispatcher.call_soon(self._release, ticket)
+
+    def forget(self, owned: Owned) -> None:
+        """Drop what did not start for a partition that is given up, and its permits; cut its reads.
+
+        Each dropped or cut call is answered without a fact. Open creations and runs go on to their end.
+        """
+        self._dispatcher.call_soon(self._forget, owned)
+
+    # --- on the event loop -----------------------------------------------------------------------------------
+
+    @property
+    def permits_waiting(self) -> int:
+        """How many permits are wanted and not granted yet."""
+        return sum(asked.call is None for asked in self._waiting.values())
+
+    @property
+    def permits_granted(self) -> int:
+        """How many slots wait for their run."""
+        return len(self._permits)
+
+    def close(self) -> None:
+        """Drop whatever did not start; to be called before the dispatcher is closed."""
+        for asked in [*self._waiting.values()]:
+            self._drop(asked)
+        for ticket in [*self._permits]:
+            self._release(ticket)
+        for judged in [*self._judged.values()]:
+            self._drop_judged(judged)
+
+    def started(self, asked: Asked) -> None:
+        """Make the call that the gate let start, or grant the permit."""
+        del self._waiting[asked.ticket]
+        if asked.call is not None:
+            self._dispatcher.perform(asked, asked.call)
+            return
+        until = self._dispatcher.clock() + self._permit_ms
+        self._permits[asked.ticket] = _Permit(asked, until)
+        self._answer(Answer(asked.ticket, None, PermitGranted(until)))
+
+    def ended(self, asked: Asked, call: ApiCall, fact: ApiFact | None) -> None:
+        """Deliver an answer."""
+        self._answer(Answer(asked.ticket, call, fact))
+
+    def judged(self, judged: Judged, *, is_our_fault: bool) -> None:
+        """Deliver a verdict."""
+        if self._judged.get(judged.ticket) is judged:
+            del self._judged[judged.ticket]
+        call = judged.call
+        self._answer(Answer(judged.ticket, call, VerdictReached(call.attempt, is_our_fault, call.request_id)))
+
+    def sweep(self, now: Instant) -> None:
+        """Take permits back whose time has passed; the oldest come first."""
+        late = []
+        for ticket, permit in self._permits.items():
+            if permit.until > now:
+                break
+            late.append(ticket)
+        for ticket in late:
+            self._give_back(ticket)
+
+    def _start(self, calls: Sequence[tuple[Ticket, Call]], wants: Sequence[tuple[Ticket, str]]) -> None:
+        for ticket, call in calls:
+            if isinstance(call, RunWorkflow):
+                self._run(ticket, call)
+            elif self._is_given_up(ticket.owned):
+                self._answer(Answer(ticket, call, None))
+            elif isinstance(call, Judge):
+                self._judge(ticket, call)
+            else:
+                self._ask(ticket, call)
+        for ticket, workflow in wants:
+            if not self._is_given_up(ticket.owned):
+                self._want(ticket, workflow)
+        self._dispatcher.pump()
+
+    def _ask(self, ticket: Ticket, call: Create | ReadStatus | ReadResult) -> None:
+        """Queue a call; in the place of the one of its key that waits already, so that asking again costs no place."""
+        waiting = self._waiting.get(ticket)
+        workflow = call.workflow or ""
+        if waiting is not None and waiting.workflow == workflow and waiting.call is not None:
+            replaced, waiting.call, waiting.size = waiting.call, call, self._size(call)
+            self._answer(Answer(ticket, replaced, None))
+            return
+        if waiting is not None:
+            self._drop(waiting)
+        self._line_up(Asked(self._priority, workflow, self._size(call), self, ticket, call))
+
+    def _want(self, ticket: Ticket, workflow: str) -> None:
+        """Queue for a permit; a key that waits for one already keeps its place."""
+        self._give_back(ticket)
+        waiting = self._waiting.get(ticket)
+        if waiting is not None and waiting.call is None and waiting.workflow == workflow:
+            return
+        if waiting is not None:
+            self._drop(waiting)
+        self._line_up(Asked(self._priority, workflow, ANSWER_BYTES, self, ticket, None))
+
+    def _line_up(self, asked: Asked) -> None:
+        self._waiting[asked.ticket] = asked
+        self._dispatcher.ask(asked)
+
+    def _run(self, ticket: Ticket, call: RunWorkflow) -> None:
+        """Make a run in the slot of its permit, if it is there and its time has not passed."""
+        permit = self._permits.pop(ticket, None)
+        if permit is not None and self._dispatcher.clock() < call.send_before and not self._dispatcher.is_closed:
+            permit.asked.call = call
+            self._dispatcher.perform(permit.asked, call)
+            return
+        if permit is not None:
+            self._dispatcher.give_back(permit.asked)
+        self._answer(Answer(ticket, call, not_sent(call, NOT_IN_TIME)))
+
+    def _judge(self, ticket: Ticket, call: Judge) -> None:
+        older = self._judged.get(ticket)
+        if older is not None:
+            self._drop_judged(older)
+        self._judged[ticket] = judged = Judged(self, ticket, call)
+        self._dispatcher.judge(judged)
+
+    def _release(self, ticket: Ticket) -> None:
+        self._give_back(ticket)
+        self._dispatcher.pump()
+
+    def _give_back(self, ticket: Ticket) -> None:
+        permit = self._permits.pop(ticket, None)
+        if permit is not None:
+            self._dispatcher.give_back(permit.asked)
+
+    def _forget(self, owned: Owned) -> None:
+        self._given_up[owned.partition] = max(owned.epoch, self._given_up.get(owned.partition, owned.epoch))
+        for asked in [one for one in self._waiting.values() if one.ticket.owned == owned]:
+            self._drop(asked)
+        for judged in [one for one in self._judged.values() if one.ticket.owned == owned]:
+            self._drop_judged(judged)
+        for ticket in [one for one in self._permits if one.owned == owned]:
+            self._give_back(ticket)
+        self._dispatcher.cut(lambda asked: asked.owner is self and asked.ticket.owned == owned)
+        self._dispatcher.pump()
+
+    def _drop(self, asked: Asked) -> None:
+        del self._waiting[asked.ticket]
+        self._dispatcher.withdraw(asked)
+        if asked.call is not None:
+            self._answer(Answer(asked.ticket, asked.call, None))
+
+    def _drop_judged(self, judged: Judged) -> None:
+        del self._judged[judged.ticket]
+        self._dispatcher.judge_no_more(judged)
+        self._answer(Answer(judged.ticket, judged.call, None))
+
+    def _is_given_up(self, owned: Owned) -> bool:
+        return self._dispatcher.is_closed or owned.epoch <= self._given_up.get(owned.partition, -1)
+
+    def _size(self, call: Create | ReadStatus | ReadResult) -> int:
+        if isinstance(call, Create):
+            return len(call.body) + ANSWER_BYTES
+        return self._result_bytes_max if isinstance(call, ReadResult) else ANSWER_BYTES
+
+
+def _nowhere(answer: Answer) -> None:
+    raise AssertionError(f"bind comes first; nobody takes the answer for partition {answer.ticket.owned.partition}")

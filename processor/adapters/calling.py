@@ -1,0 +1,102 @@
+"""Calls of the provider's API as they pass from a decider to the provider and back; plain values and two protocols.
+
+Which calls may be made at once is `gate.py`'s to say, how one is made the provider adapter's.
+"""
+
+from typing import Protocol, TypeAlias
+
+from processor.core.messages import (
+    CallAnswered,
+    Create,
+    ReadResult,
+    ReadStatus,
+    ResultRead,
+    RunWorkflow,
+    StatusRead,
+)
+from processor.core.proof import Operation, Proof
+
+ApiCall: TypeAlias = Create | RunWorkflow | ReadStatus | ReadResult
+ApiFact: TypeAlias = CallAnswered | StatusRead | ResultRead
+
+
+class Provider(Protocol):
+    """The provider's API, for one event loop."""
+
+    async def perform(self, call: ApiCall) -> ApiFact:
+        """Make one call and say what it proved; raises nothing but `CancelledError`.
+
+        It has deadlines of its own, and renews the token once on 401.
+        """
+        ...
+
+    def is_ready(self) -> bool:
+        """Whether a call made now would find a valid token."""
+        ...
+
+    async def ready(self) -> None:
+        """Wait until there is a valid token."""
+        ...
+
+
+class CallListener(Protocol):
+    """Told what becomes of calls and pauses, on the event loop's thread; must not raise or block."""
+
+    def answered(self, call: ApiCall, fact: ApiFact, seconds: float) -> None:
+        """A call ended; how long it took, without its wait at the gate."""
+        ...
+
+    def paused(self, workflow: str, reason: str, why: str) -> None:
+        """A workflow is held now: nothing of it is started."""
+        ...
+
+    def resumed(self, workflow: str) -> None:
+        """A workflow that was held goes on."""
+        ...
+
+
+def operation_of(call: ApiCall) -> Operation:
+    """Return the kind of a call."""
+    match call:
+        case Create():
+            return call.operation
+        case RunWorkflow():
+            return Operation.RUN
+        case ReadStatus():
+            return Operation.READ_STATUS
+        case ReadResult():
+            return Operation.READ_RESULT
+
+
+def is_read(call: ApiCall) -> bool:
+    """Whether a call changes nothing at the provider, so that it may be cut at any time."""
+    return isinstance(call, ReadStatus | ReadResult)
+
+
+def not_sent(call: RunWorkflow, why: str) -> CallAnswered:
+    """Return the answer of a run that never left this process."""
+    return _answered(call, Operation.RUN, Proof.NOT_SENT, why)
+
+
+def unknown(call: ApiCall, why: str) -> ApiFact:
+    """Return the answer of a call whose outcome nobody will tell."""
+    match call:
+        case Create() | RunWorkflow():
+            return _answered(call, operation_of(call), Proof.UNKNOWN, why)
+        case ReadStatus():
+            return StatusRead(call.attempt, Proof.UNKNOWN, None, None, None, None, why)
+        case ReadResult():
+            return ResultRead(call.attempt, Proof.UNKNOWN, None, 0, None, None, why)
+
+
+def _answered(call: Create | RunWorkflow, operation: Operation, proof: Proof, why: str) -> CallAnswered:
+    return CallAnswered(
+        operation=operation,
+        attempt=call.attempt,
+        proof=proof,
+        made_id=None,
+        status=None,
+        wait_ms=None,
+        why=why,
+        request_id=call.request_id,
+    )

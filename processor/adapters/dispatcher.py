@@ -1,0 +1,356 @@
+"""Makes the calls of this process: one event loop, one gate, one view of pauses, for all its deciders.
+
+Everything here runs on the thread of the event loop, but for what is said to be callable from any thread. A call that
+the gate let start ends exactly once, also when it is cut; its slot is free before its answer is delivered.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Final, Protocol
+
+from processor.adapters.calling import ApiCall, ApiFact, CallListener, Provider, is_read, operation_of, unknown
+from processor.adapters.fault_watch import FaultWatch, Suspect, Verdict
+from processor.adapters.gate import Ask, Gate, Priority
+from processor.adapters.pauses import PauseReason, Pauses, Standing
+from processor.core.messages import Create, Judge, RunWorkflow
+from processor.core.model import Instant
+from processor.core.proof import Proof
+from processor.engine.ports import Ticket
+
+SWEEP_S: Final = 1.0
+CUT = "cut off while this process was stopping"
+_JUDGED: Final = frozenset({Proof.DONE, Proof.REFUSED, Proof.OUR_FAULT})
+
+
+class Owner(Protocol):
+    """Whose calls they are: one decider's caller."""
+
+    def started(self, asked: "Asked") -> None:
+        """The gate let it start: it no longer waits."""
+
+    def ended(self, asked: "Asked", call: ApiCall, fact: ApiFact | None) -> None:
+        """A call ended; None where it was cut before anything could depend on it."""
+
+    def judged(self, judged: "Judged", *, is_our_fault: bool) -> None:
+        """A verdict on a refusal was reached."""
+
+    def sweep(self, now: Instant) -> None:
+        """A second has passed."""
+
+
+@dataclass(slots=True, eq=False)
+class Asked(Ask):
+    """A call at the gate or open; without a call it asks for a permit, which a run uses later."""
+
+    owner: Owner
+    ticket: Ticket
+    call: ApiCall | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Judged:
+    """A refusal that waits for its verdict."""
+
+    owner: Owner
+    ticket: Ticket
+    call: Judge
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """What waits, and what holds it back right now."""
+
+    calls_open: int
+    bytes_open: int
+    waiting: dict[Priority, int]  # Behind slots, bytes, rate or token.
+    waiting_held: int  # Behind a pause.
+    is_full: bool  # Slots or bytes hold the next call back.
+    is_without_token: bool
+    is_without_pauses: bool  # Which workflows are paused is not known yet.
+    is_closed: bool
+    paused: tuple[Standing, ...] = field(default=())
+
+
+class Dispatcher:
+    """Starts calls as the gate lets them, watches what they prove, pauses workflows whose faults are ours."""
+
+    def __init__(  # noqa: PLR0913  # everything it brings together, passed once
+        self,
+        provider: Provider,
+        gate: Gate,
+        pauses: Pauses,
+        watch: FaultWatch[Judged],
+        *,
+        listener: CallListener,
+        publish: Callable[[Standing], None],
+        clock: Callable[[], Instant],
+    ) -> None:
+        """Belong to the running event loop; nothing starts before `open`. `publish` tells everyone, without waiting."""
+        self.clock = clock
+        self.is_closed = False
+        self._loop = asyncio.get_running_loop()
+        self._provider = provider
+        self._gate = gate
+        self._pauses = pauses
+        self._watch = watch
+        self._listener = listener
+        self._publish = publish
+        self._owners: list[Owner] = []
+        self._running: dict[Asked, asyncio.Task[None]] = {}
+        self._is_open = False
+        self._token: asyncio.Task[None] | None = None
+        self._rate: asyncio.TimerHandle | None = None
+        self._sweeper = self._loop.call_later(SWEEP_S, self._sweep_again)
+
+    # --- from any thread -------------------------------------------------------------------------------------
+
+    def call_soon(self, function: Callable[..., None], *arguments: object) -> None:
+        """Run something on the event loop; a loop that has ended has nobody left to run it for."""
+        with suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(function, *arguments)
+
+    def open(self) -> None:
+        """Let calls start: which workflows are paused has been read."""
+        self.call_soon(self._opened)
+
+    def heard(self, workflow: str, standing: Standing | None) -> None:
+        """Take in what the control topic says of a workflow."""
+        self.call_soon(self._heard, workflow, standing)
+
+    # --- for the deciders' callers ---------------------------------------------------------------------------
+
+    def add(self, owner: Owner) -> None:
+        """Let an owner hear of every second that passes."""
+        self._owners.append(owner)
+
+    def ask(self, asked: Asked) -> None:
+        """Line up at the gate; `pump` then starts what may start."""
+        self._gate.ask(asked)
+
+    def withdraw(self, asked: Asked) -> None:
+        """Leave the gate's line."""
+        self._gate.withdraw(asked)
+
+    def give_back(self, asked: Asked) -> None:
+        """Free the slot of a permit that is not used."""
+        self._gate.give_back(asked)
+
+    def perform(self, asked: Asked, call: ApiCall) -> None:
+        """Make a call in the slot that `asked` holds."""
+        self._running[asked] = self._loop.create_task(self._perform(asked, call))
+
+    def cut(self, chosen: Callable[[Asked], bool]) -> None:
+        """Cut open reads, answered without a fact."""
+        for asked in [one for one in self._running if one.call is not None and is_read(one.call) and chosen(one)]:
+            self._cut(asked, None)
+
+    def judge(self, judged: Judged) -> None:
+        """Bring the verdict on a refusal to its owner, now or later."""
+        suspect = _suspect(judged.call)
+        verdict = self._watch.judge(suspect, judged, self.clock())
+        if verdict is not None:
+            judged.owner.judged(judged, is_our_fault=verdict)
+        elif self._is_faulty(suspect.workflow):
+            self._deliver(self._watch.condemn(suspect.workflow))
+        elif self._watch.is_too_many(suspect.workflow, suspect.operation):
+            self._refuse_no_more(suspect, self._pauses.generation(suspect.workflow))
+
+    def judge_no_more(self, judged: Judged) -> None:
+        """Forget one that waits for a verdict."""
+        self._watch.drop(_suspect(judged.call), judged)
+
+    def pump(self) -> None:
+        """Start what may start now."""
+        if not self._gate.has_waiting or not self._may_start():
+            return
+        now_s = self._loop.time()
+        while (asked := self._gate.take(now_s)) is not None:
+            assert isinstance(asked, Asked), "only `ask` lines up"
+            asked.owner.started(asked)
+        wait_s = self._gate.wait_s(now_s)
+        if wait_s is not None and self._rate is None:
+            self._rate = self._loop.call_later(wait_s, self._rate_allows)
+
+    def sweep(self) -> None:
+        """Find what was quiet for long genuine, take back permits that nobody used; runs by itself once a second."""
+        now = self.clock()
+        self._deliver(self._watch.sweep(now))
+        for owner in self._owners:
+            owner.sweep(now)
+        self.pump()
+
+    def backlog(self) -> Backlog:
+        """Return what waits and what holds it back; cheap, for readiness and metrics."""
+        gate = self._gate
+        return Backlog(
+            calls_open=gate.open,
+            bytes_open=gate.bytes_open,
+            waiting={priority: gate.waiting(priority) for priority in Priority},
+            waiting_held=gate.held(),
+            is_full=gate.is_full,
+            is_without_token=not self._provider.is_ready(),
+            is_without_pauses=not self._is_open,
+            is_closed=self.is_closed,
+            paused=self._pauses.all_holding(),
+        )
+
+    async def close(self, budget_s: float) -> int:
+        """Start nothing more, cut reads, let open creations and runs end within the budget; returns how many did not.
+
+        What still waits in line is its owner's to answer, before this.
+        """
+        self.is_closed = True
+        self._sweeper.cancel()
+        if self._rate is not None:
+            self._rate.cancel()
+        tasks = [*self._running.values(), *([self._token] if self._token else [])]
+        if self._token is not None:
+            self._token.cancel()
+        self.cut(lambda _: True)
+        if self._running:
+            await asyncio.wait(self._running.values(), timeout=budget_s)
+        left = [*self._running]
+        for asked in left:
+            self._cut(asked, CUT)
+        await asyncio.gather(*tasks, return_exceptions=True)
+        return len(left)
+
+    # --- calls -----------------------------------------------------------------------------------------------
+
+    async def _perform(self, asked: Asked, call: ApiCall) -> None:
+        began_s, generation = self._loop.time(), self._generation(call)
+        try:
+            fact = await self._provider.perform(call)
+        except asyncio.CancelledError:
+            self._end(asked, call, unknown(call, CUT))  # Whoever cut it on purpose has ended it before.
+            raise
+        except Exception as error:  # noqa: BLE001  # a slot and an answer must not be lost for a mistake of ours
+            fact = unknown(call, type(error).__name__)
+        if self._end(asked, call, fact):
+            self._listener.answered(call, fact, self._loop.time() - began_s)
+            if fact.proof in _JUDGED:
+                self._learn(call, fact, generation)
+            self.pump()
+
+    def _end(self, asked: Asked, call: ApiCall, fact: ApiFact | None) -> bool:
+        """Free the slot and deliver the answer, once."""
+        if self._running.pop(asked, None) is None:
+            return False
+        self._gate.give_back(asked)
+        asked.owner.ended(asked, call, fact)
+        return True
+
+    def _cut(self, asked: Asked, why: str | None) -> None:
+        """End a call from outside: a task that has not begun yet never comes to say so itself."""
+        task, call = self._running[asked], asked.call
+        assert call is not None, "an open call is known"
+        task.cancel()
+        self._end(asked, call, None if why is None or not isinstance(call, RunWorkflow) else unknown(call, why))
+
+    def _may_start(self) -> bool:
+        if self.is_closed or not self._is_open:
+            return False
+        if self._provider.is_ready():
+            return True
+        if self._token is None:
+            self._token = self._loop.create_task(self._await_token())
+        return False
+
+    async def _await_token(self) -> None:
+        try:
+            await self._provider.ready()
+        finally:
+            self._token = None  # Should it ever fail, the next sweep waits again.
+        self.pump()
+
+    def _rate_allows(self) -> None:
+        self._rate = None
+        self.pump()
+
+    def _sweep_again(self) -> None:
+        self._sweeper = self._loop.call_later(SWEEP_S, self._sweep_again)
+        self.sweep()
+
+    # --- what calls prove ------------------------------------------------------------------------------------
+
+    def _generation(self, call: ApiCall) -> int:
+        return 0 if call.workflow is None else self._pauses.generation(call.workflow)
+
+    def _learn(self, call: ApiCall, fact: ApiFact, generation: int) -> None:
+        """Count successes and refusals of creations and runs, and meet faults of ours."""
+        if call.workflow is None:
+            return
+        if fact.proof is Proof.OUR_FAULT:
+            self._meet(call, PauseReason.FAULT, generation, f"{operation_of(call)}: {fact.why}")
+        elif isinstance(call, Create | RunWorkflow):
+            operation = operation_of(call)
+            if fact.proof is Proof.DONE:
+                self._deliver(self._watch.succeeded(call.workflow, operation))
+            else:
+                self._refused(Suspect(call.workflow, operation, call.request_id), generation)
+
+    def _refused(self, suspect: Suspect, generation: int) -> None:
+        is_old = generation < self._pauses.generation(suspect.workflow)
+        if is_old or self._is_faulty(suspect.workflow):
+            self._watch.excuse(suspect)
+        elif self._watch.refused(suspect, self.clock()):
+            self._refuse_no_more(suspect, generation)
+
+    def _refuse_no_more(self, suspect: Suspect, generation: int) -> None:
+        why = f"{suspect.operation}: too many refusals in a row"
+        self._meet(suspect, PauseReason.REFUSALS, generation, why)
+
+    def _meet(self, about: ApiCall | Suspect, reason: PauseReason, generation: int, why: str) -> None:
+        """Pause a workflow here and for everyone who sends the same; its suspects are not to blame."""
+        workflow = about.workflow
+        assert workflow is not None, "only a workflow can be paused"
+        reads = not isinstance(about, Suspect) and is_read(about)
+        met = Standing(workflow, generation, is_paused=True, at=self.clock(), reason=reason, holds_reads=reads, why=why)
+        new = self._pauses.met(met)
+        if new is not None:
+            self._publish(new)
+            self._apply(workflow)
+            self._listener.paused(workflow, reason, why)
+        if generation == self._pauses.generation(workflow):
+            self._deliver(self._watch.condemn(workflow))
+
+    def _opened(self) -> None:
+        self._is_open = True
+        self.pump()
+
+    def _heard(self, workflow: str, standing: Standing | None) -> None:
+        before = self._pauses.holding(workflow)
+        again = self._pauses.heard(workflow, standing)
+        if again is not None and self._is_open:  # Until then it is history, and the last word may still come.
+            self._publish(again)
+        after = self._pauses.holding(workflow)
+        self._apply(workflow)
+        if before is None and after is not None:
+            self._listener.paused(workflow, str(after.reason), after.why)
+        elif before is not None and after is None:
+            self._listener.resumed(workflow)
+        if self._is_faulty(workflow):
+            self._deliver(self._watch.condemn(workflow))
+        self.pump()
+
+    def _apply(self, workflow: str) -> None:
+        """Bring the gate in line with the pauses."""
+        pause = self._pauses.holding(workflow)
+        for priority in Priority:
+            is_held = pause is not None and (priority is not Priority.COMPLETION or pause.holds_reads)
+            (self._gate.hold if is_held else self._gate.free)(workflow, priority)
+
+    def _is_faulty(self, workflow: str) -> bool:
+        """Whether a workflow is paused for a fault of ours, so that what it refuses proves nothing."""
+        pause = self._pauses.holding(workflow)
+        return pause is not None and pause.reason is not PauseReason.OPERATOR
+
+    def _deliver(self, verdicts: Iterable[Verdict[Judged]]) -> None:
+        for verdict in verdicts:
+            verdict.waiter.owner.judged(verdict.waiter, is_our_fault=verdict.is_our_fault)
+
+
+def _suspect(call: Judge) -> Suspect:
+    return Suspect(call.workflow, call.operation, call.request_id)
