@@ -111,6 +111,7 @@ def run_call(intent: Launching, send_before: Instant, deadline_at: Instant) -> R
         parameters_id=prepared.parameters_id,
         send_before=send_before,
         deadline_at=deadline_at,
+        is_own=prepared.is_own,
     )
 
 

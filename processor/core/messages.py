@@ -238,6 +238,7 @@ class RunWorkflow:
     parameters_id: str | None
     send_before: Instant
     deadline_at: Instant
+    is_own: bool = True  # As in `Prepared`: a 404 then speaks of the definition, not of what upstream named.
 
 
 @dataclass(frozen=True, slots=True)
