@@ -1,0 +1,370 @@
+"""The chart, rendered by the real Helm in process: what Kubernetes gets, and what the processor makes of it."""
+
+import math
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import kubernetes_validate
+import pytest
+from helm_python import HelmError, lint
+
+from processor.adapters.catalogue_file import load_catalogue
+from processor.core.model import ApiVersion
+from processor.kafka_properties import is_secret_property
+from processor.settings import Settings, effective
+from processor.settings_loading import EVERYTHING, load_settings
+from tests.support.chart import CHART, ENOUGH, ROOT, Values, chart, container, found, merged, pod, refused, rendered
+
+KUBERNETES_VERSIONS = ("1.30", "1.37")
+ROLES = ("submitter", "ingestor", "reconciler")
+STATEFUL = ("submitter", "reconciler")
+FLUSH_S = 5
+CANARY = "Zebra-Quagga-7"
+
+EVERYTHING_GIVEN: Values = {
+    "image": {"registry": "registry.example.test", "digest": f"sha256:{'0' * 64}"},
+    "imagePullSecrets": [{"name": "pull"}],
+    "secrets": {
+        "kafka": {"existingSecret": "kafka-user", "keys": {"sasl_username": "user", "properties": "properties"}},
+        "schema_registry": {"existingSecret": "registry"},
+    },
+    "serviceAccount": {"annotations": {"example.test/identity": "processor"}},
+    "extraVolumes": [{"name": "authority", "secret": {"secretName": "authority"}}],
+    "extraVolumeMounts": [{"name": "authority", "mountPath": "/etc/authority"}],
+    **{
+        role: {
+            "podAnnotations": {"example.test/team": "onboarding"},
+            "podLabels": {"team": "onboarding"},
+            "nodeSelector": {"kubernetes.io/os": "linux"},
+            "tolerations": [{"key": "dedicated", "operator": "Exists", "effect": "NoSchedule"}],
+            "affinity": {"podAntiAffinity": {}},
+        }
+        for role in ROLES
+    },
+}
+
+
+def environment(objects: list[dict[str, Any]], role: str, folder: Path) -> dict[str, str]:
+    """Return a container's variables, its volumes laid out under `folder`, every secret in them the canary."""
+    variables: dict[str, str] = {}
+    for source in container(objects, role)["envFrom"]:
+        variables |= found(objects, "ConfigMap", source["configMapRef"]["name"])["data"]
+    variables |= {variable["name"]: variable["value"] for variable in container(objects, role)["env"]}
+    volumes = {volume["name"]: volume for volume in pod(objects, role)["volumes"]}
+    for mount in container(objects, role)["volumeMounts"]:
+        place = folder / mount["mountPath"].lstrip("/")
+        place.mkdir(parents=True)
+        for name, text in files_of(volumes[mount["name"]], objects):
+            (place / name).write_text(text)
+    paths = {name for name, value in variables.items() if value.startswith(("/etc/", "/var/"))}
+    return {name: f"{folder}{value}" if name in paths else value for name, value in variables.items()}
+
+
+def files_of(volume: Mapping[str, Any], objects: list[dict[str, Any]]) -> Iterator[tuple[str, str]]:
+    """Give name and text of each file in a volume."""
+    if "configMap" in volume:
+        yield from found(objects, "ConfigMap", volume["configMap"]["name"])["data"].items()
+    for source in volume.get("projected", {}).get("sources", []):
+        for item in source["secret"]["items"]:
+            yield item["path"], '{"security.protocol": "ssl"}' if "PROPERTIES" in item["path"] else CANARY
+
+
+def test_helm_finds_nothing_to_warn_about() -> None:
+    """Lint, strict, says nothing above a remark, with enough values and without any."""
+    for values in ({}, dict(ENOUGH)):
+        report = lint(CHART, values, strict=True)
+        assert [message for message in report["messages"] if message["severity"] > 1] == []
+        assert report["errors"] == []
+
+
+def test_the_oldest_kubernetes_that_is_checked_is_the_oldest_that_is_allowed() -> None:
+    """Helm refuses one that nobody looked at."""
+    assert chart().metadata["kubeVersion"] == f">={KUBERNETES_VERSIONS[0]}.0-0"
+
+
+@pytest.mark.parametrize("version", KUBERNETES_VERSIONS)
+@pytest.mark.parametrize("values", [{}, EVERYTHING_GIVEN], ids=["enough", "everything"])
+def test_kubernetes_knows_every_field(version: str, values: Values) -> None:
+    """Each object fits the strict schema of the oldest and the newest Kubernetes; an unknown kind is an error."""
+    objects = rendered(**values)
+    assert len(objects) == 10
+    for item in objects:
+        assert kubernetes_validate.validate(item, version, strict=True) == version
+
+
+def test_the_schemas_of_kubernetes_see_a_wrong_field() -> None:
+    """The check above can fail, deep inside a pod too."""
+    deployment = found(rendered(), "Deployment", "submitter")
+    deployment["spec"]["template"]["spec"]["containers"][0]["livenessProbe"]["periodSecond"] = 1
+    with pytest.raises(kubernetes_validate.ValidationError):
+        kubernetes_validate.validate(deployment, KUBERNETES_VERSIONS[0], strict=True)
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_pods_fit_the_restricted_level(role: str) -> None:
+    """Kubernetes' Pod Security level `restricted`, a root file system that is read only, and no token."""
+    objects = rendered()
+    spec, one = pod(objects, role), container(objects, role)
+    assert spec["securityContext"].items() >= {"runAsNonRoot": True, "runAsUser": 10001}.items()
+    assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert one["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+    assert {kind for volume in spec["volumes"] for kind in volume if kind != "name"} <= {
+        "configMap",
+        "emptyDir",
+        "projected",
+    }
+    assert spec["automountServiceAccountToken"] is False
+    assert found(objects, "ServiceAccount")["automountServiceAccountToken"] is False
+
+
+@pytest.mark.parametrize("role", ROLES)
+@pytest.mark.parametrize("values", [{}, EVERYTHING_GIVEN], ids=["enough", "everything"])
+def test_what_a_pod_is_given_makes_settings(tmp_path: Path, role: str, values: Values) -> None:
+    """Variables and files of a pod load without a problem (an unknown one is a problem), and so does the catalogue."""
+    settings = load_settings(environment(rendered(**values), role, tmp_path), needs=EVERYTHING)
+    assert settings.kafka.bootstrap_servers == "kafka-0:9092"
+    assert settings.api.secret is not None
+    assert settings.api.secret.get_secret_value() == CANARY
+    catalogue = load_catalogue(settings.workflows.file, api=ApiVersion.RECORDS, results_topic=settings.topics.results)
+    assert "person-check" in catalogue.workflows
+    assert container(rendered(**values), role)["args"] == ["run", role]
+
+
+GIVEN: Values = {
+    "application_id": "staging",
+    "kafka": {
+        "properties": {"message.max.bytes": 2000000, "ssl.ca.location": "/etc/ssl/a,b.pem", "log.queue": True},
+        "max_poll_interval_ms": 1000000,
+    },
+    "api": {"calls_per_second_max": 0.5, "is_503_not_executed": True, "call_deadline_s": 20, "http_client": "httpx"},
+    "webhook": {"networks": ["203.0.113.0/24", "198.51.100.7"], "status_paths": [], "path": "/hooks/in"},
+    "topics": {"requests": "identity.requests"},
+}
+
+
+def test_values_arrive_as_they_were_written(tmp_path: Path) -> None:
+    """Large numbers, fractions, lists, flags and librdkafka properties mean in the pod what they mean in values."""
+    settings = load_settings(environment(rendered(settings=GIVEN), "submitter", tmp_path))
+    expected = Settings.model_validate(merged(ENOUGH["settings"], GIVEN))
+    sections = {name for name, value in GIVEN.items() if isinstance(value, Mapping)} - {"api"}
+    assert {name: effective(settings)[name] for name in sections} == {
+        name: effective(expected)[name] for name in sections
+    }
+    assert effective(settings)["api"].items() >= GIVEN["api"].items()
+    assert settings.application_id == "staging"
+
+
+def test_an_organisation_token_stands_instead_of_key_and_secret(tmp_path: Path) -> None:
+    """Naming the token is enough; the defaults for key and secret do not contradict it."""
+    secrets = {"api": {"keys": {"token": "organisation-token"}}}
+    settings = load_settings(environment(rendered(secrets=secrets), "submitter", tmp_path))
+    assert (settings.api.key, settings.api.secret) == (None, None)
+    assert settings.api.token is not None
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_probes_ask_the_operations_port(role: str) -> None:
+    """Liveness never asks whether the role is ready, and ports are those of the settings."""
+    one = container(rendered(settings={"ops": {"port": 9081}, "webhook": {"port": 9080}}), role)
+    ports = {port["name"]: port["containerPort"] for port in one["ports"]}
+    assert ports == {"ops": 9081} | ({"webhook": 9080} if role == "ingestor" else {})
+    asked = {name: one[name]["httpGet"] for name in ("startupProbe", "livenessProbe", "readinessProbe")}
+    live, ready = {"path": "/livez", "port": "ops"}, {"path": "/readyz", "port": "ops"}
+    assert asked == {"startupProbe": live, "livenessProbe": live, "readinessProbe": ready}
+
+
+def test_only_the_ingestor_is_reached_from_outside() -> None:
+    """The one Service leads to the webhook port of the ingestor's pods and to no others."""
+    objects = rendered()
+    spec = found(objects, "Service")["spec"]
+    labels = {role: found(objects, "Deployment", role)["spec"]["template"]["metadata"]["labels"] for role in ROLES}
+    assert [role for role in ROLES if spec["selector"].items() <= labels[role].items()] == ["ingestor"]
+    assert spec["ports"] == [{"name": "webhook", "port": 80, "targetPort": "webhook", "appProtocol": "http"}]
+
+
+@pytest.mark.parametrize("kind", ["Deployment", "PodDisruptionBudget"])
+@pytest.mark.parametrize("role", ROLES)
+def test_selectors_choose_the_pods_of_one_role(kind: str, role: str) -> None:
+    """They hold name, instance and component: nothing that an upgrade changes, nothing that two roles share."""
+    objects = rendered(**{role: {"podLabels": {"app.kubernetes.io/component": "other", "team": "a"}}})
+    assert found(objects, kind, role)["spec"]["selector"]["matchLabels"] == {
+        "app.kubernetes.io/name": "onboarding-processor",
+        "app.kubernetes.io/instance": "onboarding",
+        "app.kubernetes.io/component": role,
+    }
+    labels = found(objects, "Deployment", role)["spec"]["template"]["metadata"]["labels"]
+    assert (labels["app.kubernetes.io/component"], labels["team"]) == (role, "a")
+
+
+@pytest.mark.parametrize("drain_s", [40, 92.5])
+@pytest.mark.parametrize("role", STATEFUL)
+def test_a_stop_has_time_to_drain_and_commit(role: str, drain_s: float) -> None:
+    """The grace period holds the drain, the last transaction, the producer's flush and a margin, and no preStop."""
+    spec = pod(rendered(settings={"engine": {"drain_s_max": drain_s}}), role)
+    transaction_s = Settings().kafka.transaction_timeout_ms / 1000
+    assert spec["terminationGracePeriodSeconds"] == math.ceil(drain_s + transaction_s) + FLUSH_S + 10
+    assert "lifecycle" not in spec["containers"][0]
+
+
+def test_the_ingestor_serves_until_load_balancers_have_forgotten_it() -> None:
+    """It sleeps before it stops, and its grace period holds the sleep, the open requests, the flush and a margin."""
+    spec = pod(rendered(), "ingestor")
+    assert spec["containers"][0]["lifecycle"] == {"preStop": {"sleep": {"seconds": 5}}}
+    assert spec["terminationGracePeriodSeconds"] == 5 + 10 + FLUSH_S + 10
+
+
+def test_a_rollout_moves_each_partition_once_and_misses_no_webhook() -> None:
+    """Where there is state one pod after the other is replaced; for webhooks the new pod comes before the old goes."""
+    objects = rendered()
+    ways = {role: found(objects, "Deployment", role)["spec"]["strategy"]["rollingUpdate"] for role in ROLES}
+    assert ways["submitter"] == ways["reconciler"] == {"maxUnavailable": 1, "maxSurge": 0}
+    assert ways["ingestor"] == {"maxUnavailable": 0, "maxSurge": 1}
+
+
+def test_a_single_replica_does_not_keep_a_node_from_being_drained() -> None:
+    """There is a disruption budget only where there is more than one pod."""
+    objects = rendered(reconciler={"replicas": 1})
+    budgets = [item["metadata"]["name"] for item in objects if item["kind"] == "PodDisruptionBudget"]
+    assert sorted(budgets) == ["onboarding-onboarding-processor-ingestor", "onboarding-onboarding-processor-submitter"]
+
+
+@pytest.mark.parametrize(
+    "values",
+    [{"settings": {"topics": {"results": "other"}}}, {"workflows": {"catalogue": "version: 1\nworkflows: {}\n"}}],
+    ids=["settings", "catalogue"],
+)
+def test_a_change_of_what_is_read_at_start_makes_new_pods(values: Values) -> None:
+    """The checksum in the pod's annotations follows settings and catalogue."""
+    before, after = (
+        found(objects, "Deployment", "submitter")["spec"]["template"]["metadata"]["annotations"]
+        for objects in (rendered(), rendered(**values))
+    )
+    assert before != after
+
+
+def test_the_catalogue_arrives_as_it_was_written() -> None:
+    """Whatever text a file holds, the mounted one holds it too, so that errors name the right line."""
+    text = "  # indented\n\n# ünïcode: {{ no template }}\t|\nversion: 1\n\n"
+    assert found(rendered(workflows={"catalogue": text}), "ConfigMap", "workflows")["data"] == {"workflows.yaml": text}
+
+
+def test_the_catalogue_may_be_there_already() -> None:
+    """An existing ConfigMap is mounted under the name that the processor reads, and none is made."""
+    objects = rendered(workflows={"catalogue": "", "existingConfigMap": "catalogue", "key": "onboarding.yaml"})
+    assert [item["metadata"]["name"] for item in objects if item["kind"] == "ConfigMap"] == [
+        "onboarding-onboarding-processor-settings"
+    ]
+    [volume] = [volume for volume in pod(objects, "submitter")["volumes"] if volume["name"] == "workflows"]
+    assert volume["configMap"] == {"name": "catalogue", "items": [{"key": "onboarding.yaml", "path": "workflows.yaml"}]}
+
+
+REFUSALS: list[tuple[Values, str]] = [
+    ({"settings": {"kafka": {"bootstrap_servers": ""}}}, "settings.kafka.bootstrap_servers is missing; set it to"),
+    ({"settings": {"schema_registry": {"url": ""}}}, "settings.schema_registry.url is missing; set it to"),
+    ({"settings": {"api": {"base_url": ""}}}, "settings.api.base_url is missing; set it to"),
+    ({"secrets": {"api": {"existingSecret": ""}}}, "secrets.api.existingSecret is missing; make a Secret"),
+    ({"secrets": {"api": {"keys": {"key": "", "secret": ""}}}}, "secrets.api.keys names no key in it; name one"),
+    ({"workflows": {"catalogue": ""}}, "workflows.catalogue is missing; give --set-file"),
+    ({"workflows": {"existingConfigMap": "catalogue"}}, "are both set; unset one of them"),
+    ({"submitter": {"replicas": 13}}, "submitter.replicas: 13 are more than the 12 partitions"),
+    ({"reconciler": {"replicas": 13}}, "reconciler.replicas: 13 are more than the 12 partitions"),
+    (
+        {"submitter": {"terminationGracePeriodSeconds": 49}},
+        "submitter.terminationGracePeriodSeconds: at least 50, or a stop is cut off",
+    ),
+    ({"ingestor": {"terminationGracePeriodSeconds": 14}}, "ingestor.terminationGracePeriodSeconds: at least 15"),
+    ({"settings": {"ops": {"port": 8080}}}, "settings.ops.port is settings.webhook.port too; choose another one"),
+    (
+        {
+            "settings": {"kafka": {"sasl_username": "a"}},
+            "secrets": {"kafka": {"existingSecret": "kafka-user", "keys": {"sasl_username": "user"}}},
+        },
+        "settings.kafka.sasl_username is set, and secrets.kafka.keys.sasl_username too; unset one of them",
+    ),
+    ({"submiter": {}}, "'submiter' not allowed"),
+    ({"submitter": {"replica": 1}}, "'replica' not allowed"),
+    ({"settings": {"kafka": {"bootstrap_server": "a"}}}, "'bootstrap_server' not allowed"),
+    ({"settings": {"api": {"secret": CANARY}}}, "'secret' not allowed"),
+    ({"settings": {"kafka": {"instance_name": "a"}}}, "'instance_name' not allowed"),
+    ({"settings": {"kafka": {"group_protocol": "fast"}}}, "/settings/kafka/group_protocol"),
+    ({"settings": {"ops": {"port": 0}}}, "/settings/ops/port"),
+    ({"settings": {"engine": None}}, "missing property 'engine'"),
+]
+
+
+@pytest.mark.parametrize("values,sentence", REFUSALS, ids=[sentence for _, sentence in REFUSALS])
+def test_bad_values_are_refused_before_anything_is_installed(values: Values, sentence: str) -> None:
+    """What is missing, misspelt or contradictory is named, with the remedy, and secrets are no values."""
+    said = refused(**values)
+    assert sentence in said
+    assert CANARY not in said
+
+
+def test_everything_that_is_missing_is_told_at_once() -> None:
+    """Nobody has to install five times to learn five names."""
+    with pytest.raises(HelmError) as caught:
+        chart().render({}, name="onboarding")
+    assert str(caught.value).count(" is missing; ") == 5
+
+
+def test_idle_replicas_can_be_wanted() -> None:
+    """Whoever says so may have more replicas than partitions."""
+    objects = rendered(submitter={"replicas": 13}, acknowledgeIdleReplicas=True)
+    assert found(objects, "Deployment", "submitter")["spec"]["replicas"] == 13
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "sasl.password",
+        "ssl.key.pem",
+        "sasl.oauthbearer.client.secret",
+        "sasl.oauthbearer.config",
+        "sasl.oauthbearer.token.endpoint.url",
+        "sasl.jaas.config",
+        "ssl.ca.location",
+        "linger.ms",
+    ],
+)
+def test_a_property_that_may_be_secret_stays_out_of_values(name: str) -> None:
+    """The chart and the processor think the same of a librdkafka property."""
+    values = {"kafka": {"properties": {name: CANARY}}}
+    if not is_secret_property(name):
+        assert rendered(settings=values)
+        return
+    said = refused(settings=values)
+    assert f"settings.kafka.properties: {name} may be secret; put all properties into a Secret" in said
+    assert CANARY not in said
+
+
+def test_long_names_stay_valid() -> None:
+    """Names of objects fit into a label, whatever the release is called."""
+    objects = chart().render(dict(ENOUGH), name="r" * 53)
+    names = re.findall(r"^  name: (\S+)$", "\n".join(objects.values()), re.MULTILINE)
+    assert [name for name in names if len(name) > 63] == []
+    assert len(set(names)) == 6
+
+
+def test_the_versions_of_chart_and_program_agree() -> None:
+    """The default image is the one that this source makes."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert chart().metadata["appVersion"] == project["version"]
+    assert container(rendered(), "submitter")["image"] == f"onboarding-processor:{project['version']}"
+
+
+def test_the_notes_name_the_next_commands() -> None:
+    """After an installation one knows what to do, and what is not safe."""
+    values = merged(ENOUGH, {"settings": {"api": {"base_url": "http://api.example.test"}}, "ingestor": {"replicas": 0}})
+    notes = chart().render(values, name="onboarding", namespace="identity")["onboarding-processor/templates/NOTES.txt"]
+    for command in ("topics create", "schemas register", "check"):
+        assert f"exec deploy/onboarding-onboarding-processor-submitter -- processor {command}\n" in notes
+    assert "http://onboarding-onboarding-processor-ingestor.identity:80/webhooks" in notes
+    assert "WARNING: settings.api.base_url begins with http://" in notes
+    assert "WARNING: ingestor.replicas is 0" in notes

@@ -1,0 +1,151 @@
+"""The chart's values: the same settings, defaults and words as in the program, its schema and its README.
+
+`python -m tests.test_chart_values` writes the settings into helm/values.schema.json and the table into helm/README.md
+anew.
+"""
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import jsonschema  # type: ignore[import-untyped]
+import yaml
+from pydantic import BaseModel
+
+from processor.settings import Settings
+from processor.settings_loading import all_settings
+from tests.support.chart import CHART, Values, chart
+
+README = CHART / "README.md"
+SCHEMA = CHART / "values.schema.json"
+VALUES = CHART / "values.yaml"
+# Set by the chart itself, or different in each pod and so no value of all of them.
+NOT_IN_VALUES = {("state", "directory"), ("workflows", "file"), ("kafka", "instance_name")}
+
+
+def test_values_are_the_defaults_of_the_program() -> None:
+    """A setting that values.yaml lists has there the default that it has without a chart."""
+    defaults = Settings().model_dump()
+    listed = flat(chart().values["settings"])
+    assert {path: defaults[path[0]] if len(path) == 1 else defaults[path[0]][path[1]] for path in listed} == listed
+
+
+def flat(values: Values) -> dict[tuple[str, ...], Any]:
+    """Return each value under its path."""
+    below = {name: flat(value) if isinstance(value, Mapping) else {(): value} for name, value in values.items()}
+    return {(name, *rest): value for name, inner in below.items() for rest, value in inner.items()}
+
+
+def settings_schema(section: type[BaseModel], listed: Values, path: tuple[str, ...] = ()) -> dict[str, Any]:
+    """Return the JSON Schema of a section of the settings as values, without what is not in values."""
+    own = section.model_json_schema()["properties"]
+    secret = {setting.path for setting in all_settings() if setting.is_secret}
+    properties: dict[str, Any] = {}
+    for name, info in section.model_fields.items():
+        inner = info.annotation
+        if isinstance(inner, type) and issubclass(inner, BaseModel):
+            if below := settings_schema(inner, listed.get(name, {}), (*path, name)):
+                properties[name] = below
+        elif (*path, name) not in secret | NOT_IN_VALUES:
+            properties[name] = value_schema(name, own[name])
+    if not properties:
+        return {}
+    required = {"required": sorted(listed)} if listed else {}
+    return {"type": "object", "additionalProperties": False, **required, "properties": properties}
+
+
+def value_schema(name: str, schema: Values) -> dict[str, Any]:
+    """Return the schema of one setting as a value: without what draft-07 lacks, and a port that a Service can name."""
+    kept = {word: value for word, value in schema.items() if word not in {"title", "default", "format"}}
+    if name == "port":
+        return kept | {"minimum": 1}
+    if kept.get("type") == "object":
+        return kept | {"additionalProperties": {"type": ["string", "number", "boolean"]}}
+    return kept
+
+
+def test_the_schema_knows_every_setting() -> None:
+    """Each setting but secrets and the chart's own may be a value, and nothing else: add one in the code only."""
+    schema = json.loads(SCHEMA.read_text(encoding="utf-8"))
+    assert schema["properties"]["settings"] == settings_schema(Settings, chart().values["settings"])
+    offered = {
+        (section, setting)
+        for section, inner in schema["properties"]["secrets"]["properties"].items()
+        for setting in inner["properties"]["keys"]["properties"]
+    }
+    paths = {setting.path: setting for setting in all_settings()}
+    assert offered <= paths.keys()
+    assert {path for path, setting in paths.items() if setting.is_secret} <= offered
+
+
+def test_the_schema_is_draft_07() -> None:
+    """Helm 3 reads no newer one."""
+    schema = json.loads(SCHEMA.read_text(encoding="utf-8"))
+    assert schema["$schema"] == "http://json-schema.org/draft-07/schema#"
+    jsonschema.Draft7Validator.check_schema(schema)
+
+
+def comments() -> dict[str, str]:
+    """Return what values.yaml says right above each key, by the key's dotted path."""
+    said: dict[str, str] = {}
+    parents: list[str] = []
+    comment: list[str] = []
+    for line in VALUES.read_text(encoding="utf-8").splitlines():
+        if match := re.match(r" *# (.*)", line):
+            comment.append(match[1])
+            continue
+        if match := re.match(r"( *)(\w+):", line):
+            parents[len(match[1]) // 2 :] = [match[2]]
+            said[".".join(parents)] = " ".join(comment)
+        comment = []
+    return said
+
+
+def leaves(values: Values, schema: Values, path: tuple[str, ...] = ()) -> Iterator[tuple[str, Any]]:
+    """Give dotted path and default of each value; what the schema leaves open counts as one."""
+    for name, value in values.items():
+        inner = schema["properties"][name]
+        if "properties" in inner:
+            yield from leaves(value, inner, (*path, name))
+        else:
+            yield ".".join((*path, name)), value
+
+
+def documented() -> Iterator[tuple[str, Any, str]]:
+    """Give path, default and comment of each value, in the order of values.yaml."""
+    said = comments()
+    values = yaml.safe_load(VALUES.read_text(encoding="utf-8"))
+    for path, value in leaves(values, json.loads(SCHEMA.read_text(encoding="utf-8"))):
+        yield path, value, said[path]
+
+
+def values_table() -> str:
+    """Return the table of values for the README."""
+    rows = [f"| `{path}` | `{json.dumps(value)}` | {said} |" for path, value, said in documented()]
+    return "\n".join(["| value | default | meaning |", "|---|---|---|", *rows])
+
+
+def test_every_value_has_a_comment_that_begins_with_its_name() -> None:
+    """Whoever searches a name finds what it means."""
+    wrong = [path for path, _, said in documented() if said.split(" ")[0] != path.rpartition(".")[2]]
+    assert wrong == []
+
+
+def test_the_readme_lists_every_value() -> None:
+    """The table is the one that values.yaml makes: `python -m tests.test_chart`."""
+    assert values_table() in README.read_text(encoding="utf-8")
+
+
+def write() -> None:
+    """Write what is made from the code and from values.yaml."""
+    schema = json.loads(SCHEMA.read_text(encoding="utf-8"))
+    schema["properties"]["settings"] = settings_schema(Settings, chart().values["settings"])
+    SCHEMA.write_text(json.dumps(schema, indent=2) + "\n", encoding="utf-8")
+    before, _, rest = README.read_text(encoding="utf-8").partition("| value | default | meaning |\n")
+    after = re.sub(r"\A(\|.*\n)*", "", rest)
+    README.write_text(f"{before}{values_table()}\n{after}", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    write()
