@@ -1,0 +1,1 @@
+"""Measurements: CPU seconds for a unit of work, as ratios within one run."""
