@@ -42,6 +42,7 @@ class ProviderSide:
         api, engine = settings.api, settings.engine
         listener = _Listener(around.metrics)
         self._settings = settings
+        self._callers: list[ApiCaller] = []
         self._client = _client(api)
         self._token_client: HttpClient = HttpxClient(_http(api))
         self._credential = credential(api, self._token_client, listener.token)
@@ -73,12 +74,14 @@ class ProviderSide:
 
     def caller(self, decider: str) -> ApiCaller:
         """Return the caller of one decider."""
-        return ApiCaller(
+        caller = ApiCaller(
             self.dispatcher,
             PRIORITIES[decider],
             permit_ms=round(self._settings.engine.send_window_s * 1000),
-            result_bytes_max=self._settings.topics.result_bytes_max,
+            result_bytes_max=self._settings.api.response_bytes_max,
         )
+        self._callers.append(caller)
+        return caller
 
     def start(self) -> None:
         """Obtain a token, read which workflows are paused; calls start when both are there."""
@@ -95,6 +98,8 @@ class ProviderSide:
 
     async def close(self) -> None:
         """End what is open and close; every decider has left before."""
+        for caller in self._callers:
+            caller.close()
         await self.dispatcher.close(CLOSE_S)
         self._control.close()
         await self._credential.close()
