@@ -18,6 +18,7 @@ class Event:
     record: InputRecord | None = None  # Set when the fact is an input record.
     answer: Answer | None = None  # Set when the fact came from a call or permit.
     error: PoisonError | None = None  # Set when the record cannot be read: then there is no fact.
+    parked_as: str | None = None  # Set when it was parked, under this part name; a mark has no fact.
 
     @property
     def is_permit(self) -> bool:

@@ -6,7 +6,8 @@ What a call proved for a partition that is gone is published as evidence for its
 from collections import deque
 from collections.abc import Callable, Sequence
 
-from processor.engine.batch import Batch
+from processor.engine.batch import Batch, Event
+from processor.engine.partition import Partition, is_running
 from processor.engine.ports import Answer, Caller, Log, Machine, Observer, Owned
 
 
@@ -28,31 +29,39 @@ class Calls:
         self._observer = observer
         self._inbox: deque[Answer] = deque()  # Filled by other threads.
         self._open: dict[Owned, int] = {}
+        self._awaited: dict[Owned, int] = {}
         caller.bind(self._inbox.append)
 
     @property
-    def is_any_open(self) -> bool:
-        """Whether a call is open that a drain would wait for."""
-        return bool(self._open)
+    def is_any_awaited(self) -> bool:
+        """Whether an answer or a permit may come at any moment."""
+        return bool(self._awaited)
 
     @property
     def has_answers(self) -> bool:
         """Whether answers wait to be taken."""
         return bool(self._inbox)
 
-    def open_of(self, owned: Sequence[Owned]) -> int:
-        """Return how many calls of these partitions a drain has to wait for."""
-        return sum(self._open.get(one, 0) for one in owned)
+    def open_of(self, partitions: Sequence[Partition] | None) -> int:
+        """Return how many calls of these partitions (None: of all that ever were ours) a drain has to wait for."""
+        counts = self._open.values() if partitions is None else (self._open.get(one.owned, 0) for one in partitions)
+        return sum(counts)
 
-    def follow(self, batch: Batch, is_owned: Callable[[Owned], bool]) -> None:
-        """Start what a committed transaction demands, and give back what it did not use."""
+    def follow(self, batch: Batch, partition_of: Callable[[Owned], Partition | None]) -> None:
+        """Start what a committed transaction demands, and give back what it did not use.
+
+        What a partition in drain intended is still called; it only gets no more permits.
+        """
         for ticket in batch.unused:
             self._caller.release(ticket)
-        calls = [(ticket, call) for ticket, call in batch.calls if is_owned(ticket.owned)]
-        wants = [(ticket, want) for ticket, want in batch.wants if is_owned(ticket.owned)]
+        calls = [(ticket, call) for ticket, call in batch.calls if partition_of(ticket.owned) is not None]
+        wants = [(ticket, want) for ticket, want in batch.wants if is_running(partition_of(ticket.owned))]
         for ticket, call in calls:
+            _add(self._awaited, ticket.owned, 1)
             if self._machine.must_finish(call):
-                self._open[ticket.owned] = self._open.get(ticket.owned, 0) + 1
+                _add(self._open, ticket.owned, 1)
+        for ticket, _ in wants:
+            _add(self._awaited, ticket.owned, 1)
         if calls or wants:
             self._caller.start(calls, wants)
 
@@ -60,16 +69,21 @@ class Calls:
         """Take what was answered."""
         taken = [self._inbox.popleft() for _ in range(min(len(self._inbox), most))]
         for answer in taken:
+            _add(self._awaited, answer.ticket.owned, -1)
             if answer.call is not None and self._machine.must_finish(answer.call):
-                self._closed(answer.ticket.owned)
+                _add(self._open, answer.ticket.owned, -1)
         return [answer for answer in taken if answer.fact is not None]
 
     def forget(self, owned: Owned) -> None:
         """Drop what was not started for a partition that is being given up."""
+        self._awaited.pop(owned, None)
         self._caller.forget(owned)
 
-    def orphaned(self, answer: Answer) -> None:
-        """Hand what a call proved to the partition's next owner, or give a permit back."""
+    def give_away(self, event: Event) -> None:
+        """Hand what a call proved to the partition's next owner, or give a permit back; else nothing is lost."""
+        answer = event.answer
+        if answer is None:
+            return
         if answer.call is None:
             self._caller.release(answer.ticket)
             return
@@ -78,9 +92,10 @@ class Calls:
             self._log.publish_evidence([record])
             self._observer.evidence(1)
 
-    def _closed(self, owned: Owned) -> None:
-        left = self._open.get(owned, 0) - 1
-        if left > 0:
-            self._open[owned] = left
-        else:
-            self._open.pop(owned, None)
+
+def _add(counts: dict[Owned, int], owned: Owned, more: int) -> None:
+    left = counts.get(owned, 0) + more
+    if left > 0:
+        counts[owned] = left
+    else:
+        counts.pop(owned, None)

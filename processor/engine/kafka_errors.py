@@ -55,9 +55,10 @@ def remedy_for(step: Step, failure: KafkaFailure) -> Remedy:
     """Say what an error of the transactional producer demands at this step."""
     if failure.name in _REFUSED:
         return Remedy.STOP
+    is_final = failure.is_fatal or failure.name == "_FENCED"  # Fenced is final by name, whatever its flags say.
     if step is Step.COMMIT:
-        return Remedy.ABORT if failure.requires_abort and not failure.is_fatal else Remedy.READ_BACK
-    if failure.is_fatal or failure.name == "_FENCED":  # Fenced is final by name, whatever its flags say.
+        return Remedy.ABORT if failure.requires_abort and not is_final else Remedy.READ_BACK
+    if is_final:
         return Remedy.REPLACE
     if failure.requires_abort:
         return Remedy.ABORT

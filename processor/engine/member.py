@@ -5,6 +5,7 @@ later can be refused wrongly but never accepted wrongly; answers and timers are 
 commit, and only then, calls start. The rules behind each step stand in docs/kafka-rules.md.
 """
 
+import math
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,9 +13,9 @@ from typing import Any
 
 from processor.engine.batch import Batch, Event, Sealed
 from processor.engine.calls import Calls
-from processor.engine.entries import PARKED_PREFIX, split_key
+from processor.engine.entries import split_key
 from processor.engine.parking import ParkingLot
-from processor.engine.partition import Partition, Phase
+from processor.engine.partition import Partition, Phase, is_running
 from processor.engine.ports import (
     Caller,
     Checkpoint,
@@ -97,6 +98,7 @@ class Member:
         self._transactions = 0
         self._aborts = 0
         self._committed_at = 0
+        self._leave_by: float = math.inf  # One budget for leaving and the revocation within it.
         self._unknown: Sealed | None = None
         self._is_blocked = False  # Kafka took no transaction; nothing more is read until it does.
         self._is_paused = False
@@ -130,6 +132,7 @@ class Member:
     def leave(self) -> None:
         """Stop intake, wait for open calls within the budget, commit, leave the group."""
         self._pause(is_wanted=True)
+        self._leave_by = self._clock() + self._limits.drain_ms
         self._drain(list(self.partitions.values()), is_polling=True)
         self._log.close()
 
@@ -138,17 +141,18 @@ class Member:
         now = self._clock()
         if self._redo or self._calls.has_answers or (self._arrived and now >= self._retry_at):
             return 0.0
-        wakes = [now + (BUSY_WAIT_MS if self._calls.is_any_open or self._restorer.is_busy else IDLE_WAIT_MS)]
+        wakes = [now + (BUSY_WAIT_MS if self._calls.is_any_awaited or self._restorer.is_busy else IDLE_WAIT_MS)]
         if self._batch.events:
             wakes.append(self._committed_at + self._limits.commit_interval_ms)
-        dues = (partition.next_due() for partition in self.partitions.values())
+        dues = (part.next_due(now) for part in self.partitions.values() if part.phase is Phase.RUNNING)
         wakes.extend(max(due, now + 1) for due in dues if due is not None)
         return max(0, min(wakes) - now) / 1000
 
     def _is_commit_due(self) -> bool:
         batch = self._batch
         is_full = len(batch.events) >= self._limits.events_max or batch.outputs_bytes >= self._limits.outputs_bytes_max
-        return is_full or self._clock() - self._committed_at >= self._limits.commit_interval_ms
+        waited_ms = self._clock() - self._committed_at
+        return (is_full and not self._aborts) or waited_ms >= self._limits.commit_interval_ms * (1 + self._aborts)
 
     # --- facts -----------------------------------------------------------------------------------------------
 
@@ -172,13 +176,18 @@ class Member:
         elif item.offset < partition.next_offset:
             self._observer.redelivered(item.partition, 1)
         else:
-            try:
-                key, fact = self._machine.arrived(item)
-                self._decide(Event(Ticket(partition.owned, key), fact, item), partition)
-            except PoisonError as error:
-                self._set_aside(Event(Ticket(partition.owned, ""), None, item, error=error), partition)
-            except StateUnreadable as error:
-                self._stop_partition(partition, str(error))
+            self._take_record(item, partition)
+
+    def _take_record(self, record: InputRecord, partition: Partition) -> None:
+        try:
+            key, fact = self._machine.arrived(record)
+            event = Event(Ticket(partition.owned, key), fact, record)
+        except PoisonError as error:
+            event = Event(Ticket(partition.owned, ""), None, record, error=error)
+        except StateUnreadable as error:
+            self._stop_partition(partition, str(error))
+            return
+        self._decide(event, partition)
 
     def _set_aside(self, event: Event, partition: Partition) -> None:
         """Publish the dead letter of an unreadable record, and decide what is left of it."""
@@ -186,22 +195,26 @@ class Member:
         assert record is not None, "only an input record can be unreadable"
         assert error is not None, "something made it unreadable"
         letters, remains = self._machine.poisoned(record, error)
+        if remains is not None:
+            self._fold_or_park(Event(Ticket(partition.owned, remains[0]), remains[1], record), partition)
         for letter in letters:
             self._batch.publish(letter)
         self._observer.poisoned(record, error.reason)
-        if remains is not None:
-            self._fold_or_park(Event(Ticket(partition.owned, remains[0]), remains[1], record), partition)
-        self._batch.events.append(event)
-        self._batch.touched[partition.owned.partition] = partition
-        partition.moved_to(record.offset + 1)
 
     def _take_answers(self) -> None:
         for answer in self._calls.answers(self._limits.events_max):
-            partition = self._owned(answer.ticket.owned)
-            if partition is None:
-                self._calls.orphaned(answer)
-            else:
-                self._decide(Event(answer.ticket, answer.fact, answer=answer), partition)
+            self._decide_or_give_away(Event(answer.ticket, answer.fact, answer=answer))
+
+    def _decide_or_give_away(self, event: Event) -> None:
+        """Decide an event, unless its partition is gone: then what it proves goes to the next owner.
+
+        A partition in drain takes no permits: who waits for one asks the next owner again.
+        """
+        partition = self._owned(event.ticket.owned)
+        if partition is None or (event.is_permit and not is_running(partition)):
+            self._calls.give_away(event)
+        else:
+            self._decide(event, partition)
 
     def _fire_timers(self) -> None:
         now = self._clock()
@@ -210,7 +223,12 @@ class Member:
                 continue
             if partition.wants_evidence(now):
                 self._look_for_end(number, partition, now)
-            for due_at, storage in partition.due(now, self._limits.timers_max):
+            try:
+                due = partition.due(now, self._limits.timers_max)
+            except StateUnreadable as error:
+                self._stop_partition(partition, str(error))
+                continue
+            for due_at, storage in due:
                 key, part = split_key(storage)
                 self._decide(Event(Ticket(partition.owned, key), self._machine.timer_fired(part, due_at)), partition)
 
@@ -221,25 +239,33 @@ class Member:
             partition.not_observed(now)
 
     def _decide(self, event: Event, partition: Partition) -> None:
-        """Take an event into the open transaction."""
+        """Take an event into the open transaction; state that only a newer build can read stops the partition."""
+        try:
+            (self._fold_or_park if event.error is None else self._set_aside)(event, partition)
+        except StateUnreadable as error:
+            self._stop_partition(partition, str(error))
+            self._calls.give_away(event)
+            return
         self._batch.events.append(event)
         self._batch.touched[partition.owned.partition] = partition
-        if event.record is not None:
+        if event.record is not None and event.parked_as is None:
             partition.moved_to(event.record.offset + 1)
-        self._fold_or_park(event, partition)
 
     def _fold_or_park(self, event: Event, partition: Partition) -> None:
         """Fold one event into its key, or park it when a rule of that key fails or failed before."""
-        if event.ticket.key in partition.parked:
+        if event.parked_as is None and event.ticket.key in partition.parked:
             self._parking.add(partition, event)
         else:
             try:
-                self._fold(event, partition)
+                if event.parked_as is None or event.fact is not None:
+                    self._fold(event, partition)
             except FatalError:
                 raise
             except Exception as error:  # noqa: BLE001  # a rule that fails parks its key; the partition goes on
                 self._parking.park(partition, event, error)
             else:
+                if event.parked_as is not None:
+                    self._parking.unpark(partition, event)
                 return
         if event.is_permit:
             self._batch.unused.append(event.ticket)
@@ -293,7 +319,7 @@ class Member:
                 checkpoint = Checkpoint(ends[number], sent.at) if number in ends else None
                 partition.committed(changes, position, sent.token, checkpoint)
         self._batch, self._aborts, self._is_blocked = Batch(), 0, False
-        self._calls.follow(sent.batch, lambda owned: self._owned(owned) is not None)
+        self._calls.follow(sent.batch, self._owned)
         self._observer.committed(len(sent.batch.events), len(sent.records), (self._clock() - sent.at) / 1000)
         self._observer.happened(sent.batch.happened)
 
@@ -309,14 +335,7 @@ class Member:
     def _decide_again(self) -> None:
         events, self._redo = self._redo, []
         for event in events:
-            partition = self._owned(event.ticket.owned)
-            if partition is None:
-                if event.answer is not None:
-                    self._calls.orphaned(event.answer)
-            elif event.error is not None:
-                self._set_aside(event, partition)
-            else:
-                self._decide(event, partition)
+            self._decide_or_give_away(event)
 
     def _settle_unknown(self) -> bool:
         """Decide a commit of unknown outcome by the tokens that stand at its partitions now; False: not yet."""
@@ -349,7 +368,7 @@ class Member:
         self._observer.assigned(partitions)
         for number in partitions:
             self._restore(number)
-        self._is_paused = False
+        self._pause(is_wanted=False)  # Nothing paused outlives a rebalance; what still must be is paused again.
 
     def on_revoked(self, partitions: Sequence[int]) -> None:
         """Drain, commit or abort, hand over; what is left open reports as evidence."""
@@ -357,7 +376,7 @@ class Member:
         self._membership = self._log.membership()
         leaving = [self.partitions[number] for number in partitions if number in self.partitions]
         self._drain(leaving, is_polling=False)
-        self._observer.revoked(partitions, (self._clock() - began) / 1000, calls_left=self._open_calls(leaving))
+        self._observer.revoked(partitions, (self._clock() - began) / 1000, calls_left=self._calls.open_of(leaving))
         self._drop(partitions)
 
     def on_lost(self, partitions: Sequence[int]) -> None:
@@ -371,8 +390,8 @@ class Member:
             if partition.phase is Phase.RUNNING:
                 partition.phase = Phase.LEAVING
             self._calls.forget(partition.owned)
-        give_up_at, aborts = self._clock() + self._limits.drain_ms, self._aborts
-        while self._clock() < give_up_at and self._membership is not None:
+        give_up_at, aborts = min(self._leave_by, self._clock() + self._limits.drain_ms), self._aborts
+        while self._clock() < give_up_at and (is_polling or self._membership is not None):
             if is_polling:
                 self._membership = self._log.membership()
                 self._arrived.extend(self._log.poll(0.0, self._limits.records_max))
@@ -380,14 +399,13 @@ class Member:
                 self._decide_again()
                 self._take_answers()
                 self.commit()
-            if not self._open_calls(leaving) and not self._redo and not self._batch.events and self._unknown is None:
+            # Whoever leaves for good waits for calls of partitions gone before, too: they must report as evidence.
+            open_calls = self._calls.open_of(None if is_polling else leaving)
+            if not open_calls and not self._redo and not self._batch.events and self._unknown is None:
                 return
             if not is_polling and self._aborts > aborts:
                 return  # The group moved on without us; only a poll could tell more.
             self._log.wait(DRAIN_STEP_S)
-
-    def _open_calls(self, partitions: Sequence[Partition]) -> int:
-        return self._calls.open_of([partition.owned for partition in partitions])
 
     def _drop(self, partitions: Sequence[int]) -> None:
         for number in partitions:
@@ -400,14 +418,16 @@ class Member:
         self._disown(set(partitions))
 
     def _disown(self, numbers: set[int]) -> None:
-        """Take what belongs to partitions that are gone out of the open transaction."""
-        if numbers.isdisjoint(self._batch.touched):
-            return
-        for number, partition in self._batch.touched.items():
-            if number not in numbers:
-                partition.rollback()
-        events, self._batch = self._batch.events, Batch()
-        self._redo = [*self._redo, *events]  # Those of partitions that are gone end as orphans there.
+        """Take what belongs to partitions that are gone out of the open transaction; what it proves is given away."""
+        if not numbers.isdisjoint(self._batch.touched):
+            for number, partition in self._batch.touched.items():
+                if number not in numbers:
+                    partition.rollback()
+            self._redo, self._batch = [*self._redo, *self._batch.events], Batch()
+        for event in self._redo:
+            if self._owned(event.ticket.owned) is None:
+                self._calls.give_away(event)
+        self._redo = [event for event in self._redo if self._owned(event.ticket.owned) is not None]
 
     def _restore(self, number: int) -> None:
         self._epochs += 1
@@ -425,13 +445,10 @@ class Member:
         partition.phase = Phase.RUNNING
         if self._is_paused:
             self._log.pause([partition.owned.partition])
-        for storage, entry in partition.restored():
-            key, name = split_key(storage)
-            if name.startswith(PARKED_PREFIX):
-                for event in self._parking.released(partition, storage, entry):
-                    self._decide(event, partition)
-            elif key not in partition.parked:
-                self._decide(Event(Ticket(partition.owned, key), self._machine.resumed(name)), partition)
+        # What is here of it came before it was placed: it would make us skip what lies between.
+        self._arrived = deque(item for item in self._arrived if item.partition != partition.owned.partition)
+        for event in self._parking.events_at_start(partition):
+            self._decide(event, partition)
 
     def _stop_partition(self, partition: Partition, why: str) -> None:
         partition.phase = Phase.STOPPED
@@ -461,7 +478,8 @@ class Member:
         depth_max = self._limits.depth_max
         share = 0.8 if self._is_paused else 1.0
         is_full = depth_max is not None and (self.depth() >= share * depth_max or self._is_downstream_full())
-        is_stalled = self._is_blocked or self._unknown is not None or bool(self._arrived)
+        is_blocked = self._is_blocked and bool(self._batch.events)  # What was blocked may be gone with its partition.
+        is_stalled = is_blocked or self._unknown is not None or bool(self._arrived)
         self._pause(is_wanted=is_full or is_stalled)
 
     def _keep_up(self) -> None:

@@ -10,7 +10,6 @@ from enum import Enum, auto
 from typing import Any
 
 from processor.engine.entries import (
-    PARKED_PREFIX,
     POSITION_KEY,
     SEPARATOR,
     StoredPosition,
@@ -84,6 +83,7 @@ class Partition:
         self.position = StoredPosition(0, 0)
         self.next_offset = 0
         self.parked: dict[str, int] = {}  # Parked state key -> number of its next parked event.
+        self._parked_before: dict[str, int] = {}  # The same before the open transaction.
         self._machine = machine
         self._store = store
         self._overlay: dict[str, Any] = {}
@@ -130,6 +130,11 @@ class Partition:
         """Write one part as the engine wants it."""
         self._overlay[storage_key(key, name)] = None if entry is None else Bare(entry)
 
+    def hold(self, key: str, number: int) -> None:
+        """Say that a key is parked, in the committed state, with `number` as that of its next parked event."""
+        for parked in (self.parked, self._parked_before):
+            parked[key] = max(parked.get(key, 0), number)
+
     def moved_to(self, offset: int) -> None:
         """Say that the input below `offset` is decided."""
         self.next_offset = offset
@@ -157,12 +162,12 @@ class Partition:
         checkpoint: Checkpoint | None,
     ) -> None:
         """Make what `records` returned the committed state."""
-        self._store.write(changes, checkpoint)
         for storage, change in changes.items():
             if storage != POSITION_KEY:
                 self._count(storage, change)
             if change.entry is not None and change.entry.due_at is not None:
                 self._wake(change.entry.due_at, is_behind_evidence=change.entry.is_behind_evidence)
+        self._store.write(changes, checkpoint)
         for storage, part in self._overlay.items():
             if part is None or isinstance(part, Bare):
                 self._cache.pop(storage, None)
@@ -170,11 +175,13 @@ class Partition:
                 self._cache[storage] = part
         self._overlay.clear()
         self._evict()
+        self._parked_before = dict(self.parked)
         self.position, self.token = position, token
 
     def rollback(self) -> None:
         """Forget what the open transaction changed."""
         self._overlay.clear()
+        self.parked = dict(self._parked_before)
         self.next_offset = self.position.offset
 
     def close(self) -> None:
@@ -201,11 +208,12 @@ class Partition:
         )
 
     def _count(self, storage: str, change: Change) -> None:
-        old, name = self._cache.get(storage), storage[storage.index(SEPARATOR) + 1 :]
-        if old is not None:
-            self.counts[self._machine.gauge_of(name, old)] -= 1
-        elif change.entry is None and name.startswith(PARKED_PREFIX):
-            self.counts[-1] -= 1
+        """Keep the counts right; called before the change is written, which may replace a part that nobody read."""
+        part = self._cache.get(storage)
+        if part is not None:
+            self.counts[self._machine.gauge_of(storage[storage.index(SEPARATOR) + 1 :], part)] -= 1
+        elif (old := self._store.get(storage)) is not None:
+            self.counts[old.gauge] -= 1
         if change.entry is not None:
             self.counts[change.entry.gauge] += 1
 
@@ -219,7 +227,6 @@ class Partition:
     def restored(self) -> list[tuple[str, Entry]]:
         """Count what the store holds; return what waits for a call or a permit, and what is parked."""
         self.counts = [0] * len(self.counts)
-        self.parked = {}
         asks: list[tuple[str, Entry]] = []
         for storage, entry in self._store.scan(""):
             if storage == POSITION_KEY:
@@ -258,10 +265,12 @@ class Partition:
             self._evidence_at, self._observed = self._observed[0], None
         return max(self._evidence_at, now - EVIDENCE_WAIT_MAX_MS)
 
-    def next_due(self) -> int | None:
-        """Return when the next timer may fire, as far as is known."""
-        known = [due_at for due_at in self._next_due.values() if due_at is not None]
-        return min(known, default=None)
+    def next_due(self, now: int) -> int | None:
+        """Return when the next timer may fire, or must be looked at, as far as is known."""
+        free, behind = self._next_due[False], self._next_due[True]
+        if behind is not None and self._evidence_at < behind <= now:
+            behind = now + EVIDENCE_STEP_MS  # What it waits for is read, and a read wakes us.
+        return min((due_at for due_at in (free, behind) if due_at is not None), default=None)
 
     def _fire(self, before: int, *, is_behind_evidence: bool, most: int) -> Sequence[tuple[int, str]]:
         due_at = self._next_due[is_behind_evidence]
@@ -270,13 +279,19 @@ class Partition:
         due = self._store.due(before, is_behind_evidence=is_behind_evidence, most=most)
         if not due:
             self._next_due[is_behind_evidence] = self._store.next_due(is_behind_evidence=is_behind_evidence)
-        return [(due_at, storage) for due_at, storage in due if self._is_current(storage, due_at)]
+        return [timer for timer in due if self._is_current(*timer, is_behind_evidence=is_behind_evidence)]
 
-    def _is_current(self, storage: str, due_at: int) -> bool:
+    def _is_current(self, due_at: int, storage: str, *, is_behind_evidence: bool) -> bool:
         part = self.read(storage)
-        return part is not None and part.timer is not None and part.timer.due_at == due_at
+        timer = None if part is None else part.timer
+        return timer is not None and (timer.due_at, timer.is_behind_evidence) == (due_at, is_behind_evidence)
 
     def _wake(self, due_at: int, *, is_behind_evidence: bool) -> None:
         known = self._next_due[is_behind_evidence]
         if known is None or due_at < known:
             self._next_due[is_behind_evidence] = due_at
+
+
+def is_running(partition: Partition | None) -> bool:
+    """Say whether a partition is there and takes in work."""
+    return partition is not None and partition.phase is Phase.RUNNING

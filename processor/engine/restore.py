@@ -96,19 +96,20 @@ class Restorer:
         try:
             restore.committed = self._log.committed([number])[number]
             low, end = self._log.state_bounds(number)
+            restore.read_to = self._begin_at(restore.store, low, end)
+            self._log.state_start(number, restore.read_to or None)
         except BrokerUnavailable:
             return
         restore.end = end
-        checkpoint = restore.store.checkpoint()
-        is_usable = (
-            checkpoint is not None
-            and low <= checkpoint.offset <= end
-            and self._clock() - checkpoint.at < CHECKPOINT_AGE_MAX_MS
-        )
-        if not is_usable:
-            restore.store.wipe()
-        restore.read_to = checkpoint.offset if checkpoint is not None and is_usable else 0
-        self._log.state_start(number, restore.read_to if is_usable else None)
+
+    def _begin_at(self, store: Store, low: int, end: int) -> int:
+        """Return from where the state must be read: from the store's checkpoint if that is of use, else all of it."""
+        checkpoint = store.checkpoint()
+        is_inside = checkpoint is not None and low <= checkpoint.offset <= end
+        if checkpoint is not None and is_inside and self._clock() - checkpoint.at < CHECKPOINT_AGE_MAX_MS:
+            return checkpoint.offset
+        store.wipe()
+        return 0
 
     def _read_or_stop(self, item: InputRecord | EndReached) -> None:
         try:
@@ -149,24 +150,24 @@ class Restorer:
             return None
         try:
             low, high = self._log.bounds(number)
+            partitions = self._log.partitions()
         except BrokerUnavailable:
             return None
         self._flush(restore)
         self._log.state_stop(number)
         del self._restores[number]
         try:
-            self._place(restore, low, high)
+            self._place(restore, low, high, partitions)
         except StateUnreadable as error:
             self._stop(restore.partition, error)
             return None
         self._observer.restored(number, restore.records, (self._clock() - restore.began_at) / 1000)
         return restore.partition
 
-    def _place(self, restore: _Restore, low: int, high: int) -> None:
+    def _place(self, restore: _Restore, low: int, high: int, partitions: int) -> None:
         """Say where reading goes on; raises StateUnreadable when state and offsets contradict each other."""
         entry = restore.store.get(POSITION_KEY)
         stored = position_in(entry) if entry is not None else None
-        partitions = self._log.partitions()
         offset = start_of(stored, restore.committed, low, high, partitions)
         partition = restore.partition
         partition.position = stored if stored is not None else StoredPosition(offset, partitions)

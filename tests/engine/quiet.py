@@ -1,0 +1,44 @@
+"""A world in which nothing goes wrong by itself, for tests that let one thing go wrong by hand."""
+
+import json
+from typing import Any
+
+from tests.engine.simulation import ROUGH, Process, Roughness, Simulation
+
+QUIET = Roughness(faults=dict.fromkeys(ROUGH.faults, 0.0), actions={}, proofs={"done": 1})
+
+
+class Quiet(Simulation):
+    """A simulation without a schedule."""
+
+    def __init__(self, *, seed: int = 1, is_entrance: bool = False) -> None:
+        super().__init__(seed, QUIET)
+        self.is_entrance = is_entrance
+
+    def begin(self) -> Process:
+        """Start a process and let it restore everything."""
+        self.start()
+        self.go(10, ms=20)
+        return self.processes[-1]
+
+    def publish(self, number: int, key: str) -> None:
+        """Let a number come."""
+        self.key_of[number] = key
+        self.cluster.publish(key.encode(), json.dumps({"id": number}).encode())
+
+    def go(self, turns: int = 40, ms: int = 200) -> None:
+        """Let all processes work."""
+        for _ in range(turns):
+            self.passes(ms)
+            for process in self.free():
+                self.turn(process)
+
+    def outcomes(self) -> dict[int, str]:
+        """Return the results so far."""
+        return {result["id"]: result["outcome"] for result in self.results()}
+
+    def parts(self, process: Process, key: str) -> dict[str, Any]:
+        """Return what a process has stored of a key, as the machine wrote it."""
+        stores = process.disk.stores.values()
+        rows = [row for store in stores for row in store.scan(key + "\x00")]
+        return {storage.partition("\x00")[2]: json.loads(entry.body) for storage, entry in rows}
