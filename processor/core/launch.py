@@ -246,8 +246,6 @@ def _judged(key: LaunchState, head: Launching, fact: VerdictReached) -> None:
         return
     if not fact.is_our_fault:
         key.refuse(head)
-    elif key.is_past(head):
-        key.expire(head)
     else:
         key.ready(head)
 
@@ -326,7 +324,7 @@ def _close_window(key: LaunchState, head: Launching) -> None:
     unknown = key.head
     if unknown is None or request_of(unknown) != request_of(head):
         return
-    if head.is_past_deadline or key.is_past(unknown):
+    if key.is_past(unknown):
         message = "whether the workflow was started is not known: its call was not answered and no trace of it came"
         key.give_up(unknown, Reason.RUN_UNKNOWN, message)
         return

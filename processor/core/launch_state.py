@@ -219,7 +219,7 @@ class LaunchState:
         origin = head.prepared.origin
         others = tuple(other for other in self._doubtful_ids(head) if other != canonical_id(run.workflow_id))
         self._pass_on(GaveUp(head.prepared, self._since(head), head.attempt, None), run, 1, others)
-        self._drop_doubtful(head)
+        self._leave_doubt_open(head)
         self.outputs.append(Progressed(origin, Step.STARTED, self.now, run.workflow_id, head.attempt))
         self._advance(head)
 
@@ -227,15 +227,15 @@ class LaunchState:
         """Pass custody of an ended request on: its run is known after all."""
         self._pass_on(gave_up, run, 2, ())
         if gave_up.attempts > 1:
-            self._drop_fitting(claim_of_gave_up(gave_up, None))
+            self._leave_open(claim_of_gave_up(gave_up, None))
         self.put(GAVE + gave_up.prepared.origin.request_id, None)
         self.is_unsettled = True
 
     def forget(self, name: str, part: Part) -> None:
-        """Forget a part whose time is over; what may be the run of a request given up is then nobody's any more."""
+        """Forget a part whose time is over."""
         self.put(name, None)
         if isinstance(part, GaveUp):
-            self._drop_fitting(claim_of_gave_up(part, None))
+            self._leave_open(claim_of_gave_up(part, None))
             self.is_unsettled = True
 
     def expire(self, head: Launching) -> None:
@@ -258,7 +258,7 @@ class LaunchState:
         reason = Reason.REFUSED_BY_PROVIDER
         result = finished_launching(head, Outcome.NOT_STARTED, self.now, reason=reason, message=head.why)
         self.outputs.append(replace(result, candidates=self._doubtful_ids(head)))
-        self._drop_doubtful(head)
+        self._leave_doubt_open(head)
         self._advance(head)
 
     def give_up(self, head: Launching, reason: Reason, message: str) -> None:
@@ -314,16 +314,31 @@ class LaunchState:
         if proved_ids:
             self.start(head, Run(proved_ids[0], Witness.RUN_ANSWER, None))
 
-    def _drop_doubtful(self, head: Launching) -> None:
+    def _leave_doubt_open(self, head: Launching) -> None:
         claim = self._claim_of(head) if head.doubt_at is not None else None
         if claim is not None:
-            self._drop_fitting(claim)
-            self.is_unsettled = True
+            self._leave_open(claim)
 
-    def _drop_fitting(self, claim: Claim) -> None:
-        """Drop what may be the run of a request that is being forgotten, lest it seem to fit another one alone."""
-        for observed in fitting(claim, self._observations(), self._policy.clock_margin_ms):
-            self.put(seen_name(observed.workflow_id), None)
+    def _leave_open(self, claim: Claim) -> None:
+        """Leave open for good whose the traces are that fit a request of which something stays unknown.
+
+        Whoever else they fit adopts nothing by itself any more: ending one request must not make a trace look
+        unambiguous for another.
+        """
+        margin_ms = self._policy.clock_margin_ms
+        traces = fitting(claim, self._observations(), margin_ms)
+        for other in self._claims():
+            if other.request_id != claim.request_id and fitting(other, traces, margin_ms):
+                self._disown(other)
+
+    def _disown(self, claim: Claim) -> None:
+        """Say that the record of a request is not to be taken for its alone any more."""
+        prepared = replace(claim.prepared, is_own=False)
+        gave_up, head = self.get(GAVE + claim.request_id), self.head
+        if isinstance(gave_up, GaveUp):
+            self.put(GAVE + claim.request_id, replace(gave_up, prepared=prepared))
+        elif head is not None:
+            self.put(HEAD, replace(head, prepared=prepared))
 
     def _claims(self) -> list[Claim]:
         head = self.head

@@ -1,6 +1,7 @@
 """A launch key under test: its state as a dictionary, and an engine small enough to be seen through."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from processor.core.catalogue import Adoption, Catalogue, RecordTemplate, Workflow
 from processor.core.launch import Fact, Launch
@@ -24,7 +25,7 @@ from processor.core.messages import (
     Started,
     TimerFired,
 )
-from processor.core.model import DAY_MS, MINUTE_MS, SECOND_MS, Instant, Origin
+from processor.core.model import DAY_MS, MINUTE_MS, SECOND_MS, Instant, Origin, Timer, Witness
 from processor.core.proof import Operation, Proof
 
 T = 1_000_000_000_000  # When the request was prepared.
@@ -224,7 +225,8 @@ def sent(request: Prepared | None = None) -> Key:
 def unknown(request: Prepared | None = None) -> Key:
     """Return a key whose request's call has an unknown outcome."""
     key = sent(request)
-    key.tell(answered(Proof.UNKNOWN), at=T + 20 * SECOND_MS)
+    request_id = (request or prepared()).origin.request_id
+    key.tell(answered(Proof.UNKNOWN, request_id=request_id), at=T + 20 * SECOND_MS)
     return key
 
 
@@ -233,3 +235,74 @@ def held(request: Prepared | None = None) -> Key:
     key = unknown(request)
     key.wake()
     return key
+
+
+def given_up(request: Prepared | None = None) -> Key:
+    """Return a key whose request ended without its run being known."""
+    key = held(request)
+    key.wake()
+    return key
+
+
+def doubted(request: Prepared | None = None) -> Key:
+    """Return a key whose first attempt a person called not executed; it wants a permit for the second."""
+    key = held(request)
+    key.tell(decided(Resolution.NOT_EXECUTED))
+    return key
+
+
+def second_sent() -> Key:
+    """Return a key whose second attempt is open while the first one is in doubt."""
+    key = doubted()
+    key.permit()
+    return key
+
+
+def in_phase(phase: LaunchPhase) -> Key:
+    """Return a key whose request is in that phase."""
+    key = sent()
+    match phase:
+        case LaunchPhase.READY:
+            key = Key()
+            key.tell(prepared())
+        case LaunchPhase.BACKING_OFF:
+            key.tell(answered(Proof.NOT_SENT))
+        case LaunchPhase.SUSPECT:
+            key.tell(answered(Proof.REFUSED))
+        case LaunchPhase.UNKNOWN | LaunchPhase.HELD:
+            key = unknown() if phase is LaunchPhase.UNKNOWN else held()
+        case _:
+            pass
+    assert key.phase is phase
+    return key
+
+
+READY = Launching(
+    prepared=prepared(),
+    phase=LaunchPhase.READY,
+    attempt=0,
+    failures=0,
+    intent_at=None,
+    send_before=None,
+    call_deadline_at=None,
+    is_past_deadline=False,
+    why="",
+    waiting_first=0,
+    waiting_next=0,
+    timer=Timer(DEADLINE, is_behind_evidence=True),
+    is_waiting=True,
+)
+INTENT = replace(
+    READY,
+    phase=LaunchPhase.INTENT,
+    attempt=1,
+    intent_at=T,
+    send_before=T + 5 * SECOND_MS,
+    call_deadline_at=T + 35 * SECOND_MS,
+    timer=Timer(T + 45 * SECOND_MS),
+    is_waiting=False,
+)
+NEVER_EXECUTED = (Proof.NOT_SENT, Proof.WAIT, Proof.OUR_FAULT, Proof.REFUSED)
+FORGOTTEN = Timer(DEADLINE + 9 * DAY_MS, is_behind_evidence=True)
+ADOPTED = Started(prepared().origin, W1, RECORD, None, "RUNNING", T, Witness.WEBHOOK, attempts=1, revision=1)
+AFTER = DEADLINE + 60 * DAY_MS

@@ -14,7 +14,6 @@ from processor.core.messages import (
     Judge,
     KnownRequest,
     KnownWorkflow,
-    Launching,
     LaunchPhase,
     PermitGranted,
     Progressed,
@@ -35,7 +34,10 @@ from processor.errors import SettingsInvalid
 from tests.core.launching import (
     CHECK,
     DEADLINE,
+    FORGOTTEN,
+    INTENT,
     LAUNCH,
+    READY,
     RECORD,
     W1,
     WINDOW,
@@ -44,40 +46,14 @@ from tests.core.launching import (
     answered,
     decided,
     held,
+    in_phase,
     observed,
     prepared,
     proved,
     sent,
-    unknown,
 )
 
-READY = Launching(
-    prepared=prepared(),
-    phase=LaunchPhase.READY,
-    attempt=0,
-    failures=0,
-    intent_at=None,
-    send_before=None,
-    call_deadline_at=None,
-    is_past_deadline=False,
-    why="",
-    waiting_first=0,
-    waiting_next=0,
-    timer=Timer(DEADLINE, is_behind_evidence=True),
-    is_waiting=True,
-)
-INTENT = replace(
-    READY,
-    phase=LaunchPhase.INTENT,
-    attempt=1,
-    intent_at=T,
-    send_before=T + 5 * SECOND_MS,
-    call_deadline_at=T + 35 * SECOND_MS,
-    timer=Timer(T + 45 * SECOND_MS),
-    is_waiting=False,
-)
 UNSENT = replace(READY, attempt=1)
-FORGOTTEN = Timer(DEADLINE + 9 * DAY_MS, is_behind_evidence=True)
 STARTED = Started(prepared().origin, W1, RECORD, None, "RUNNING", T, Witness.RUN_ANSWER, attempts=1, revision=1)
 TOLD_STARTED = Progressed(prepared().origin, Step.STARTED, T, W1, 1)
 ONE_OF_EACH: tuple[Fact, ...] = (
@@ -92,25 +68,6 @@ ONE_OF_EACH: tuple[Fact, ...] = (
     TimerFired("head", T),
     Resumed("head"),
 )
-
-
-def in_phase(phase: LaunchPhase) -> Key:
-    """Return a key whose request is in that phase."""
-    key = sent()
-    match phase:
-        case LaunchPhase.READY:
-            key = Key()
-            key.tell(prepared())
-        case LaunchPhase.BACKING_OFF:
-            key.tell(answered(Proof.NOT_SENT))
-        case LaunchPhase.SUSPECT:
-            key.tell(answered(Proof.REFUSED))
-        case LaunchPhase.UNKNOWN | LaunchPhase.HELD:
-            key = unknown() if phase is LaunchPhase.UNKNOWN else held()
-        case _:
-            pass
-    assert key.phase is phase
-    return key
 
 
 def test_there_is_a_rule_for_every_fact_in_every_phase() -> None:
@@ -375,90 +332,6 @@ def test_an_answer_of_another_request_is_never_taken_for_this_ones(
     key.tell(answered(proof, made_id, request_id=request_id))
     assert key.head == before
     assert key.ends("A") == []
-
-
-@pytest.mark.parametrize(
-    "phase, ends_as",
-    [
-        (LaunchPhase.READY, Outcome.EXPIRED),
-        (LaunchPhase.SUSPECT, Outcome.EXPIRED),
-        (LaunchPhase.HELD, Outcome.UNDETERMINED),
-    ],
-)
-def test_the_deadline_ends_a_request_behind_evidence(phase: LaunchPhase, ends_as: Outcome) -> None:
-    """One whose call was never sent, or was taken back, expires; nobody knows about one that is held."""
-    key = in_phase(phase)
-    key.tell(prepared("B"))
-    assert key.state["head"].timer == Timer(DEADLINE, is_behind_evidence=True)
-    decision = key.wake()
-    (result,) = key.ends()
-    assert isinstance(result, Finished)
-    assert (result.outcome, result.finished_at, decision.wants_permit) == (ends_as, DEADLINE, CHECK)
-    assert key.head == replace(READY, prepared=prepared("B"), waiting_first=1, waiting_next=1)
-
-
-@pytest.mark.parametrize("proof", [Proof.NOT_SENT, Proof.WAIT, Proof.OUR_FAULT, Proof.REFUSED])
-def test_a_deadline_that_passes_while_the_call_is_open_counts_when_the_answer_comes(proof: Proof) -> None:
-    """An attempt that was not executed is not made anew after the deadline."""
-    key = sent(prepared(deadline_at=T + SECOND_MS))
-    decision = key.tell(answered(proof), at=T + 2 * SECOND_MS)
-    (result,) = key.ends()
-    assert isinstance(result, Finished)
-    assert (result.outcome, result.reason, decision.calls) == (Outcome.EXPIRED, Reason.DEADLINE_PASSED, ())
-    assert key.parts() == {}
-
-
-def test_an_unknown_outcome_past_the_deadline_still_gets_its_whole_window() -> None:
-    """Then it is not held: its time is over."""
-    key = sent(prepared(deadline_at=T + SECOND_MS))
-    key.tell(answered(Proof.UNKNOWN), at=T + 2 * SECOND_MS)
-    assert key.head is not None
-    assert (key.head.is_past_deadline, key.head.timer) == (
-        True,
-        Timer(T + 2 * SECOND_MS + WINDOW, is_behind_evidence=True),
-    )
-    key.wake()
-    (result,) = key.ends()
-    assert isinstance(result, Finished)
-    assert (result.outcome, result.reason) == (Outcome.UNDETERMINED, Reason.RUN_UNKNOWN)
-
-
-def test_an_answer_past_the_deadline_that_names_the_workflow_still_starts_it() -> None:
-    """It did run: completion says what became of it."""
-    key = sent(prepared(deadline_at=T + SECOND_MS))
-    key.tell(answered(Proof.DONE, W1), at=T + 2 * SECOND_MS)
-    assert [type(end) for end in key.ends()] == [Started]
-
-
-def test_an_intent_that_nobody_answers_becomes_unknown_after_a_margin() -> None:
-    """Its owner died: the call may have been sent."""
-    key = sent()
-    key.wake()
-    assert key.head == replace(
-        INTENT,
-        phase=LaunchPhase.UNKNOWN,
-        why="no answer came before the call's deadline",
-        timer=Timer(T + 45 * SECOND_MS + WINDOW, is_behind_evidence=True),
-    )
-    assert key.runs == [("A", 1)]
-
-
-def test_an_unknown_run_is_held_when_its_window_closes_in_vain() -> None:
-    """It is told once; the request's deadline is all that is left to wait for."""
-    key = unknown()
-    before = key.head
-    assert before is not None
-    now = T + 20 * SECOND_MS + WINDOW
-    expected = replace(before, phase=LaunchPhase.HELD, timer=Timer(DEADLINE, is_behind_evidence=True))
-    assert key.wake() == Decision(
-        {"head": expected}, outputs=(Progressed(prepared().origin, Step.HELD, now, attempt=1),)
-    )
-
-
-def test_a_timer_that_was_set_anew_has_nothing_to_say() -> None:
-    """Only the due time that the part carries now counts."""
-    key = sent()
-    assert key.tell(TimerFired("head", DEADLINE), TimerFired("w/0000000000000000", T)) == Decision()
 
 
 @pytest.mark.parametrize("phase", LaunchPhase)
