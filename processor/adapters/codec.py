@@ -14,8 +14,9 @@ from io import BytesIO
 from operator import attrgetter, itemgetter
 from typing import Any, NamedTuple, TypeAlias
 
-from fastavro import parse_schema, schemaless_reader, schemaless_writer
+from fastavro import parse_schema, schemaless_reader
 
+from processor.adapters.codec_writing import Writers, camel
 from processor.adapters.schema_files import (
     INTERNAL_NAMESPACE,
     internal_formats,
@@ -29,6 +30,7 @@ from processor.core.messages import (
     Observed,
     OperatorDecided,
     Part,
+    PendingRequest,
     Prepared,
     ResultRead,
     Started,
@@ -36,11 +38,13 @@ from processor.core.messages import (
     VerdictReached,
     WebhookReceived,
 )
+from processor.core.model import Origin
 from processor.errors import SettingsInvalid, StateUnreadable, UndecodableMessage
 
 MESSAGES: tuple[type, ...] = (Prepared, Observed, CallProved, OperatorDecided, Started, WebhookReceived)
 PARTS: tuple[type, ...] = typing.get_args(Part)
 ANSWERS: tuple[type, ...] = (CallAnswered, VerdictReached, StatusRead, ResultRead)  # Kept while a key is parked.
+KEPT: frozenset[type] = frozenset({Origin, Prepared, PendingRequest, Started})  # Stay as they are through many writes.
 WRITE_FORMAT = 1  # Written unless a setting says otherwise; raised one release after the format came.
 PREFIX_BYTES = 2
 
@@ -65,7 +69,7 @@ class _Format(NamedTuple):
 
 
 class Codec:
-    """Bytes of frozen dataclasses, and back; one value of it serves all threads.
+    """Bytes of frozen dataclasses, and back; each thread has one of its own.
 
     `types` are all that may be encoded, `write_format` is the format to write, `formats` the schemas by format
     and record name (those of this build when None).
@@ -89,7 +93,8 @@ class Codec:
                 f"internal format {write_format} of this build does not describe {missing}; write another"
             )
         converters = {cls: _of_record(cls) for cls in types}
-        self._encoders = {cls: (*writing[cls], converters[cls].to_avro) for cls in types}
+        writers = Writers(carried[write_format], _record_of, KEPT)
+        self._encoders = {cls: (writing[cls].prefix, writers.writer(cls)) for cls in types}
         self._decoders = {
             known.prefix: (known.schema, newest[cls].schema, converters[cls].from_avro)
             for described in compiled.values()
@@ -98,10 +103,10 @@ class Codec:
 
     def encode(self, value: object) -> bytes:
         """Return the value's bytes; KeyError for a type that was not given to this codec."""
-        prefix, schema, to_avro = self._encoders[type(value)]
+        prefix, write = self._encoders[type(value)]
         buffer = BytesIO()
         buffer.write(prefix)
-        schemaless_writer(buffer, schema, to_avro(value) if to_avro else value)
+        write(buffer, value)
         return buffer.getvalue()
 
     def decode(self, data: bytes) -> Any:  # noqa: ANN401  # any of the types this codec was given
@@ -151,11 +156,26 @@ def _of_record(cls: type) -> _Converters:
     """Return the converters of a dataclass: to a dictionary with camelCase names, and back."""
     hints = typing.get_type_hints(cls)
     fields = [field.name for field in dataclasses.fields(cls)]
-    names = [_camel(field) for field in fields]
+    names = [camel(field) for field in fields]
     converters = [_of(hints[field]) for field in fields]
-    outward = [(name, way.to_avro) for name, way in zip(names, converters, strict=True) if way.to_avro]
     inward = [(name, way.from_avro) for name, way in zip(names, converters, strict=True) if way.from_avro]
-    get_attributes, get_items = _tuple_of(attrgetter, fields), _tuple_of(itemgetter, names)
+    get_items = _tuple_of(itemgetter, names)
+
+    def from_avro(record: dict[str, Any]) -> object:
+        for name, convert in inward:
+            record[name] = convert(record[name])
+        return cls(*get_items(record))
+
+    return _Converters(_record_of(cls, fields), from_avro)
+
+
+def _record_of(cls: type, fields: Sequence[str]) -> Convert:
+    """Return what turns a value of a dataclass into a record of some of its fields, with camelCase names."""
+    hints = typing.get_type_hints(cls)
+    names = [camel(field) for field in fields]
+    ways = [(name, _of(hints[field]).to_avro) for name, field in zip(names, fields, strict=True)]
+    outward = [(name, convert) for name, convert in ways if convert is not None]
+    get_attributes = _tuple_of(attrgetter, fields)
 
     def to_avro(value: object) -> dict[str, Any]:
         record = dict(zip(names, get_attributes(value), strict=False))
@@ -163,12 +183,7 @@ def _of_record(cls: type) -> _Converters:
             record[name] = convert(record[name])
         return record
 
-    def from_avro(record: dict[str, Any]) -> object:
-        for name, convert in inward:
-            record[name] = convert(record[name])
-        return cls(*get_items(record))
-
-    return _Converters(to_avro, from_avro)
+    return to_avro
 
 
 def _of(hint: Any) -> _Converters:  # noqa: ANN401  # a type as `typing` describes it
@@ -211,9 +226,3 @@ def _tuple_of(getter: Callable[..., Convert], names: Sequence[str]) -> Convert:
     """Return what gets these names of a value as a tuple; the getters of `operator` return one name's value bare."""
     get = getter(*names)
     return get if len(names) > 1 else lambda source: (get(source),)
-
-
-def _camel(name: str) -> str:
-    """Return a field's name as Avro and JSON spell it."""
-    first, *rest = name.split("_")
-    return first + "".join(word.capitalize() for word in rest)

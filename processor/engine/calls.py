@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 
 from processor.engine.batch import Batch, Event
 from processor.engine.partition import Partition, is_running
-from processor.engine.ports import Answer, Caller, Log, Machine, Observer, Owned
+from processor.engine.ports import Answer, Caller, Log, Machine, Observer, Owned, Ticket
 
 
 class Calls:
@@ -37,11 +37,6 @@ class Calls:
         """Whether an answer or a permit may come at any moment."""
         return bool(self._awaited)
 
-    @property
-    def has_answers(self) -> bool:
-        """Whether answers wait to be taken."""
-        return bool(self._inbox)
-
     def open_of(self, partitions: Sequence[Partition] | None) -> int:
         """Return how many calls of these partitions (None: of all that ever were ours) a drain has to wait for."""
         counts = self._open.values() if partitions is None else (self._open.get(one.owned, 0) for one in partitions)
@@ -50,20 +45,29 @@ class Calls:
     def follow(self, batch: Batch, partition_of: Callable[[Owned], Partition | None]) -> None:
         """Start what a committed transaction demands, and give back what it did not use.
 
-        What a partition in drain intended is still called; it only gets no more permits.
+        What a partition in drain intended is still called.
         """
         for ticket in batch.unused:
             self._caller.release(ticket)
         calls = [(ticket, call) for ticket, call in batch.calls if partition_of(ticket.owned) is not None]
-        wants = [(ticket, want) for ticket, want in batch.wants if is_running(partition_of(ticket.owned))]
         for ticket, call in calls:
             _add(self._awaited, ticket.owned, 1)
             if self._machine.must_finish(call):
                 _add(self._open, ticket.owned, 1)
-        for ticket, _ in wants:
+        if calls:
+            self._caller.start(calls, ())
+
+    def ask(self, wants: list[tuple[Ticket, str]], partition_of: Callable[[Owned], Partition | None]) -> None:
+        """Queue for permits and empty the list; it needs no commit, for a permit alone does nothing.
+
+        A partition in drain gets no more of them.
+        """
+        asked = [(ticket, want) for ticket, want in wants if is_running(partition_of(ticket.owned))]
+        wants.clear()
+        for ticket, _ in asked:
             _add(self._awaited, ticket.owned, 1)
-        if calls or wants:
-            self._caller.start(calls, wants)
+        if asked:
+            self._caller.start((), asked)
 
     def answers(self, most: int) -> list[Answer]:
         """Take what was answered."""

@@ -115,7 +115,8 @@ class Member:
     def turn(self) -> None:
         """Poll once, decide what came, commit when it is time."""
         self.turned_at = self._clock()
-        self._membership = self._log.membership()
+        if self._membership is None or not self._batch.events:  # Work in hand keeps the snapshot before its first poll.
+            self._membership = self._log.membership()
         self._arrived.extend(self._log.poll(self._wait_s(), self._limits.records_max))
         if self._settle_unknown():
             self._decide_again()
@@ -126,6 +127,7 @@ class Member:
             self._fire_timers()
             if self._is_commit_due():
                 self.commit()
+            self._calls.ask(self._batch.wants, self._owned)
         self._balance_intake()
         self._keep_up()
 
@@ -137,9 +139,12 @@ class Member:
         self._log.close()
 
     def _wait_s(self) -> float:
-        """Return how long a poll may wait: not longer than the next thing to do."""
+        """Return how long a poll may wait: not longer than the next thing to do.
+
+        Answers do not cut it short: they are taken in one go, when the next commit is due.
+        """
         now = self._clock()
-        if self._redo or self._calls.has_answers or (self._arrived and now >= self._retry_at):
+        if self._redo or (self._arrived and now >= self._retry_at):
             return 0.0
         wakes = [now + (BUSY_WAIT_MS if self._calls.is_any_awaited or self._restorer.is_busy else IDLE_WAIT_MS)]
         if self._batch.events:
@@ -293,6 +298,7 @@ class Member:
 
     def commit(self) -> None:
         """Send the open transaction; what it leads to happens here, whatever its outcome."""
+        self._calls.ask(self._batch.wants, self._owned)
         if not self._batch.events or self._membership is None:
             return
         self._committed_at = self._clock()
@@ -335,6 +341,8 @@ class Member:
     def _decide_again(self) -> None:
         events, self._redo = self._redo, []
         for event in events:
+            if event.is_permit:  # It is there already: what asked for it need not ask again.
+                self._batch.wants = [want for want in self._batch.wants if want[0] != event.ticket]
             self._decide_or_give_away(event)
 
     def _settle_unknown(self) -> bool:
