@@ -1,7 +1,6 @@
 """A world in which nothing goes wrong by itself, for tests that let one thing go wrong by hand."""
 
 import json
-from typing import Any
 
 from tests.engine.simulation import ROUGH, Process, Roughness, Simulation
 
@@ -36,9 +35,3 @@ class Quiet(Simulation):
     def outcomes(self) -> dict[int, str]:
         """Return the results so far."""
         return {result["id"]: result["outcome"] for result in self.results()}
-
-    def parts(self, process: Process, key: str) -> dict[str, Any]:
-        """Return what a process has stored of a key, as the machine wrote it."""
-        stores = process.disk.stores.values()
-        rows = [row for store in stores for row in store.scan(key + "\x00")]
-        return {storage.partition("\x00")[2]: json.loads(entry.body) for storage, entry in rows}

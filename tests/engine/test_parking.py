@@ -76,8 +76,12 @@ def test_a_build_that_fails_again_parks_again_in_order() -> None:
     world, process = parked_world("Arrived")
     world._build = "build-2"  # noqa: SLF001  # another build with the same bug
     world.leave(process)
-    process = world.begin()
+    world.start()
+    process = world.processes[-1]
     process.machine.broken = world.broken
+    world.go()
+    assert process.member.counts()["parked"] == 3
+    assert world.outcomes() == {10: "done"}
     world.leave(process)
     world._build = "build-3"  # noqa: SLF001
     process = world.begin()

@@ -79,7 +79,7 @@ class FakeLog:
         self._joins += 1
         self._member = f"{self._name}/{self._joins}"
         self._cluster.group.join(self._member)
-        self._generation = self._cluster.group.generation
+        self._generation = -1  # Not a proper member before the next poll.
 
     def membership(self) -> Any | None:  # noqa: ANN401  # opaque to the engine
         """Return member and generation."""
@@ -96,7 +96,7 @@ class FakeLog:
                     self._listener.on_lost(lost)
                 self._rejoin()
             return
-        if self._generation != group.generation and is_noticed:
+        if self._generation != group.generation and (is_noticed or self._generation < 0):
             self._generation = group.generation
             self._revoke([number for number in self._owned if group.target[number] != self._member])
         if self._generation == group.generation:
