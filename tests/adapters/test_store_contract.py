@@ -224,14 +224,14 @@ def run(reopen: Callable[[Store | None], Store], steps: Steps) -> None:
         store.close()
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.lists(STEP, max_size=12))
 def test_a_memory_store_is_its_model(steps: Steps) -> None:
     """Whatever was done in whatever order, the store holds what a dictionary would hold."""
     run(lambda store: store or MemoryStore(), steps)
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(STEP, max_size=12))
 def test_a_rocks_store_is_its_model(tmp_path_factory: pytest.TempPathFactory, steps: Steps) -> None:
     """The same, closed and opened again in between."""

@@ -15,16 +15,27 @@ from typing import Any
 from processor.engine.entries import POSITION_KEY, unpack
 from processor.engine.member import Limits, Member
 from processor.engine.partition import Phase
-from processor.engine.ports import Ticket
+from processor.engine.ports import OutputRecord
 from tests.engine.cluster import Cluster, Transaction
-from tests.engine.toy import CALL_MS, KNOWN_MS, Answered, Create, Head, Permit, Run, Toy
+from tests.engine.ledger import NOT_SENT, Ledger
+from tests.engine.toy import CALL_MS, KNOWN_MS, Head, Toy
 from tests.engine.world import Crash, Disk, FakeCaller, FakeLog, Watcher, opener
 
 PARTITIONS, KEYS, PROCESSES_MAX = 3, 5, 3
 SESSION_MS = 3_000
+RARE_SHARE = 0.3  # Of the crashes.
 ENTRANCE_SHARE = 0.3  # Of the worlds without a bug.
 BROKEN_SHARE = 0.1  # Of the numbers, where a build has a bug.
-CREATED, NOT_SENT = "created", "not-sent"
+# Points that are passed so seldom that a process must wait for them to die there.
+RARE = (
+    "lost",
+    "revoked",
+    "closed",
+    "publish_evidence",
+    "evidence published",
+    "transact: unknown",
+    "end_transaction: ended",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,41 +89,6 @@ class Violation(AssertionError):  # what the engine promised did not hold
     """A promise was broken."""
 
 
-class Ledger:
-    """The provider: answers calls, and remembers what it executed."""
-
-    def __init__(self, rng: Random, proofs: dict[str, float], say: Callable[[str], None]) -> None:
-        self.executed: list[int] = []
-        self.sent: list[tuple[int, int]] = []
-        self._rng = rng
-        self._proofs = proofs
-        self._say = say
-
-    def call(self, ticket: Ticket, call: Create | Run, now: int) -> tuple[int, Any]:
-        """Answer after a while; a run is executed or not at once."""
-        answered_at = now + self._rng.choice((1, 20, 200, CALL_MS - 1))
-        if isinstance(call, Create):
-            return answered_at, Answered(call.id, call.attempt, CREATED)
-        [proof] = self._rng.choices(list(self._proofs), list(self._proofs.values()))
-        self.sent.append((call.id, call.attempt))
-        self._say(f"{call} {ticket.key}: {proof} at +{answered_at - now}")
-        if proof in {"done", "unknown, executed"}:
-            self.executed.append(call.id)
-        return answered_at, Answered(call.id, call.attempt, proof.partition(",")[0])
-
-    def permit(self, until: int) -> Permit:
-        """Return the fact."""
-        return Permit(until)
-
-    def needs_permit(self, call: Create | Run) -> bool:
-        """Say whether it is a run."""
-        return isinstance(call, Run)
-
-    def not_sent(self, call: Create | Run) -> Answered:
-        """Return the answer."""
-        return Answered(call.id, call.attempt, NOT_SENT)
-
-
 @dataclass(slots=True)
 class Process:
     """One process, and its fate."""
@@ -120,6 +96,7 @@ class Process:
     world: "Simulation"
     name: str
     disk: Disk
+    crash_at: str = ""  # The point at which it dies.
     crash_in: int = -1  # Points until it dies, or stands still.
     stall_in: int = -1
     died_at: int | None = None
@@ -131,9 +108,9 @@ class Process:
     def point(self, name: str) -> None:
         """Pass a point."""
         self.world.points[name] += 1
-        if self.crash_in >= 0:
+        if self.crash_in >= 0 or name == self.crash_at:
             self.crash_in -= 1
-            if self.crash_in < 0:
+            if self.crash_in < 0 or name == self.crash_at:
                 self.world.crashed_at[name] += 1
                 self.world.say(f"{self.name} crashes at {name}")
                 raise Crash
@@ -303,7 +280,9 @@ class Simulation:
             self._outside(action)
 
     def _disturb(self, action: str, process: Process) -> None:
-        if action == "crash":
+        if action == "crash" and self.rng.random() < RARE_SHARE:
+            process.crash_at = self.rng.choice(RARE)
+        elif action == "crash":
             process.crash_in = self.rng.randrange(40)
         elif action == "stall":
             process.stall_in = self.rng.randrange(40)
@@ -360,7 +339,7 @@ class Simulation:
             self.cluster.end(self._upstream[-1], is_commit=False)
         else:
             self._upstream.append(self.cluster.begin())
-            record = _aborted_record(self.rng)
+            record = OutputRecord(Toy.input_topic, f"k{self.rng.randrange(KEYS)}".encode(), b'{"id": -1}')
             self.cluster.append(record, self._upstream[-1])
 
     # --- the end ----------------------------------------------------------------------------------------------
@@ -370,7 +349,7 @@ class Simulation:
         self.say("calm")
         self.is_calm, self.cluster.is_down = True, False
         for process in self.processes:
-            process.crash_in = process.stall_in = -1
+            process.crash_in, process.stall_in, process.crash_at = -1, -1, ""
             process.machine.is_registry_down = False
         self._until(self._is_quiet, "everything is done, or parked")
         if self.broken:
@@ -497,12 +476,6 @@ class Simulation:
             f"without result: {missing}; {phases}; stopped: {stopped}; {said}; now {self.clock()}; {heads[:6]}; "
             f"{[vars(one.caller) for one in self.free()]} {len(self.cluster.open)}"
         )
-
-
-def _aborted_record(rng: Random) -> Any:  # noqa: ANN401
-    from processor.engine.ports import OutputRecord  # noqa: PLC0415
-
-    return OutputRecord(Toy.input_topic, f"k{rng.randrange(KEYS)}".encode(), b'{"id": -1}')
 
 
 if __name__ == "__main__":
