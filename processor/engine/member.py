@@ -30,14 +30,13 @@ from processor.engine.ports import (
     Ticket,
 )
 from processor.engine.restore import Restorer
-from processor.engine.upkeep import Purger, Watchdog
+from processor.engine.upkeep import Purger, Upkeep, Watchdog
 from processor.errors import BrokerUnavailable, FatalError, PoisonError, StateUnreadable, TransientError
 
 BUSY_WAIT_MS = 10
 IDLE_WAIT_MS = 100
 DRAIN_STEP_S = 0.005
 RETRY_MS = 1_000  # Between two tries of what waits for something outside.
-UPKEEP_MS = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,9 +85,10 @@ class Member:
         self._is_downstream_full = is_downstream_full
         self._restorer = Restorer(machine, log, open_store, clock, observer)
         self._parking = ParkingLot(machine, observer, build)
-        self._purger = Purger(log, observer, interval_ms=limits.purge_interval_ms, age_ms=limits.position_age_ms)
-        self._watchdog = Watchdog(log, observer, patience_ms=limits.watchdog_ms)
-        self._kept_up_at = 0
+        self._upkeep = Upkeep(
+            Purger(log, observer, interval_ms=limits.purge_interval_ms, age_ms=limits.position_age_ms),
+            Watchdog(log, observer, patience_ms=limits.watchdog_ms),
+        )
         self._retry_at = 0
         self._arrived: deque[InputRecord | EndReached] = deque()
         self._batch = Batch()
@@ -129,7 +129,9 @@ class Member:
                 self.commit()
             self._calls.ask(self._batch.wants, self._owned)
         self._balance_intake()
-        self._keep_up()
+        self._upkeep.turn(
+            self.partitions, self.turned_at, is_paused=self._is_paused, is_internal=self._machine.is_internal
+        )
 
     def leave(self) -> None:
         """Stop intake, wait for open calls within the budget, commit, leave the group."""
@@ -489,14 +491,6 @@ class Member:
         is_blocked = self._is_blocked and bool(self._batch.events)  # What was blocked may be gone with its partition.
         is_stalled = is_blocked or self._unknown is not None or bool(self._arrived)
         self._pause(is_wanted=is_full or is_stalled)
-
-    def _keep_up(self) -> None:
-        now = self.turned_at
-        if now - self._kept_up_at >= UPKEEP_MS:
-            self._kept_up_at = now
-            self._watchdog.turn(self.partitions, now, is_paused=self._is_paused)
-            if self._machine.is_internal:
-                self._purger.turn(self.partitions, now)
 
     def _pause(self, *, is_wanted: bool) -> None:
         if is_wanted == self._is_paused:

@@ -6,6 +6,26 @@ from processor.engine.partition import Partition, Phase
 from processor.engine.ports import Log, Observer
 from processor.errors import BrokerUnavailable
 
+INTERVAL_MS = 1_000
+
+
+class Upkeep:
+    """Both, at most once a second."""
+
+    def __init__(self, purger: "Purger", watchdog: "Watchdog") -> None:
+        self._purger = purger
+        self._watchdog = watchdog
+        self._kept_up_at = 0
+
+    def turn(self, partitions: Mapping[int, Partition], now: int, *, is_paused: bool, is_internal: bool) -> None:
+        """Do what is due; only internal input is purged."""
+        if now - self._kept_up_at < INTERVAL_MS:
+            return
+        self._kept_up_at = now
+        self._watchdog.turn(partitions, now, is_paused=is_paused)
+        if is_internal:
+            self._purger.turn(partitions, now)
+
 
 class Purger:
     """Deletes internal input that is decided and old: custody must not lie in a topic that forgets by time."""
