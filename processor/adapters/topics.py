@@ -1,0 +1,125 @@
+"""Topics of a cluster: reads what is there and creates what is missing; never alters anything."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any
+
+from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType  # type: ignore[attr-defined]  # exported, but not said so
+from confluent_kafka.cimpl import NewTopic
+
+from processor.adapters.kafka_trouble import Trouble
+from processor.adapters.topic_rules import HeldTopic, partitions_for
+from processor.adapters.topic_specs import TopicSpec
+from processor.errors import FatalError
+
+_NOT_CONFIGURABLE = frozenset({KafkaError.INVALID_CONFIG, KafkaError.POLICY_VIOLATION})
+_PATIENCE = 4  # Creating many topics takes a broker longer than answering does.
+
+
+class TopicRefused(FatalError):
+    """The cluster does not make a topic as it is wished for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A topic that was created; `is_bare` when the cluster took only what a promise rests on."""
+
+    name: str
+    partitions: int
+    is_bare: bool
+
+
+class TopicAdmin:
+    """One cluster; `timeout_s` limits each question. Every method raises BrokerUnavailable."""
+
+    def __init__(self, config: Mapping[str, Any], timeout_s: float) -> None:
+        self._trouble = Trouble()
+        self._timeout_s = timeout_s
+        own: dict[str, Any] = {**config, "error_cb": self._trouble}
+        self._admin = AdminClient(own)
+
+    def held(self, names: Iterable[str]) -> tuple[int, Mapping[str, HeldTopic]]:
+        """Return how many brokers there are, and those of these topics that exist."""
+        metadata = self._metadata()
+        found = {name: metadata.topics[name] for name in names if name in metadata.topics}
+        configs = self._configs(found)
+        held = {
+            name: HeldTopic(
+                name,
+                len(topic.partitions),
+                min((len(partition.replicas) for partition in topic.partitions.values()), default=0),
+                configs.get(name),
+            )
+            for name, topic in found.items()
+        }
+        return len(metadata.brokers), held
+
+    def create(self, specs: Sequence[TopicSpec], held: Mapping[str, HeldTopic]) -> list[Made]:
+        """Create these topics, all of them missing; raises TopicRefused naming topic and reason.
+
+        A cluster that refuses what we only wish for gets asked again with what a promise rests on.
+        """
+        made = []
+        for spec in specs:
+            partitions = partitions_for(spec, held)
+            try:
+                is_bare = not self._made(spec, partitions, spec.config)
+                if is_bare and not self._made(spec, partitions, spec.essential):
+                    raise TopicRefused(f"{spec.name}: the cluster refuses what it needs: {dict(spec.essential)}")
+            except KafkaException as error:
+                raise self._refusal(spec, error) from error
+            made.append(Made(spec.name, partitions, is_bare))
+        return made
+
+    def _made(self, spec: TopicSpec, partitions: int, config: Mapping[str, str]) -> bool:
+        """Create one topic; False when the cluster refuses its configuration."""
+        new = NewTopic(spec.name, partitions, spec.replication_factor, config=dict(config))
+        try:
+            self._answer(self._admin.create_topics([new], request_timeout=self._timeout_s * _PATIENCE)[spec.name])
+        except KafkaException as error:
+            code = error.args[0].code()
+            if code in _NOT_CONFIGURABLE:
+                return False
+            if code != KafkaError.TOPIC_ALREADY_EXISTS:  # Another one was quicker.
+                raise
+        return True
+
+    def _refusal(self, spec: TopicSpec, error: KafkaException) -> Exception:
+        cause = error.args[0]
+        if cause.code() == KafkaError.INVALID_REPLICATION_FACTOR:
+            return TopicRefused(
+                f"{spec.name}: the cluster cannot hold {spec.replication_factor} replicas; lower "
+                "PROCESSOR_TOPICS__REPLICATION_FACTOR (and PROCESSOR_TOPICS__MIN_INSYNC_REPLICAS)"
+            )
+        return self._trouble.because(f"creating {spec.name}", error)
+
+    def _metadata(self) -> Any:  # noqa: ANN401  # librdkafka's cluster metadata
+        try:
+            return self._admin.list_topics(timeout=self._timeout_s)
+        except KafkaException as error:
+            self._admin.poll(0)
+            raise self._trouble.because("the broker does not answer", error) from error
+
+    def _configs(self, names: Iterable[str]) -> Mapping[str, Mapping[str, str]]:
+        """Return the configuration of each topic that we may read it of."""
+        resources = [ConfigResource(ResourceType.TOPIC, name) for name in names]
+        if not resources:
+            return {}
+        found: dict[str, Mapping[str, str]] = {}
+        for resource, future in self._admin.describe_configs(resources, request_timeout=self._timeout_s).items():
+            try:
+                entries = self._answer(future)
+            except KafkaException as error:
+                if error.args[0].code() == KafkaError.TOPIC_AUTHORIZATION_FAILED:
+                    continue
+                raise self._trouble.because(f"the configuration of {resource.name}", error) from error
+            found[resource.name] = {name: entry.value for name, entry in entries.items() if entry.value is not None}
+        return found
+
+    def _answer(self, future: "Future[Any]") -> Any:  # noqa: ANN401  # whatever was asked for
+        try:
+            return future.result(self._timeout_s * (_PATIENCE + 1))
+        except TimeoutError as error:
+            raise self._trouble.because("the broker does not answer", error) from error

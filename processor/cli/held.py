@@ -1,0 +1,219 @@
+"""`processor held`: what waits for a person, and what the person decides.
+
+The list is read from the state topics, so it needs no processor that runs. A decision is a record on launch's input:
+launch alone acts on it, and refuses it visibly when the request has moved on.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
+
+import typer
+
+from processor.adapters.codec import Codec
+from processor.adapters.event_headers import rfc3339
+from processor.adapters.state_reader import Held, Parked, StateView
+from processor.adapters.topic_reader import FIRST
+from processor.cli.decisions import Seen, decide
+from processor.cli.output import AsJson, complain, say, say_json, say_table
+from processor.cli.starting import overrides_of, reader_for, settings_for
+from processor.core.launch_parts import since_of
+from processor.core.messages import Observed, Resolution
+from processor.errors import ProcessorError
+from processor.roles.machines import CompletionMachine, LaunchMachine, PreparationMachine
+from processor.settings import Settings
+from processor.settings_loading import Need
+
+app = typer.Typer(
+    add_completion=False,
+    rich_markup_mode=None,
+    no_args_is_help=True,
+    help="Show the requests whose run is unknown, and decide about one.",
+)
+Brokers = Annotated[str | None, typer.Option("--bootstrap-servers", help="Instead of the setting.")]
+RequestId = Annotated[str, typer.Argument(metavar="ID", help="Id of the request.")]
+TELL_EVERY = 500_000
+CHOICES = "--started WORKFLOW_ID | --not-executed | --give-up"
+MACHINES = (PreparationMachine, LaunchMachine, CompletionMachine)
+
+
+class NotHeld(ProcessorError):
+    """No request of that id waits for a person."""
+
+
+@app.command("list", epilog="Example: processor held list --json")
+def list_held(as_json: AsJson = False, bootstrap_servers: Brokers = None) -> None:
+    """List the requests whose run is unknown, and the keys that are set aside because a rule failed on them.
+
+    `unknown`: the adoption window is still open. `held`: it is over, and a person may decide.
+    """
+    settings = settings_for(Need.KAFKA, overrides=overrides_of(bootstrap_servers))
+    views = [view_of(settings, machine.name, machine.gauges) for machine in MACHINES]
+    held = [found for view in views for found in view.held()]
+    parked = [found for view in views for found in view.parked()]
+    if as_json:
+        say_json({"held": [held_json(found) for found in held], "parked": [_parked_json(found) for found in parked]})
+        return
+    if held:
+        say_table(COLUMNS, [_row(found) for found in held])
+    else:
+        complain("no request waits for a person")
+    if parked:
+        say_table(
+            ("set aside by", "partition", "facts", "build that failed"),
+            [(found.decider, found.partition, found.facts, found.build) for found in parked],
+        )
+        complain("what is set aside is tried again by each new build; report it to those who make the processor")
+
+
+@app.command(epilog="Example: processor held show r-17")
+def show(request_id: RequestId, as_json: AsJson = False, bootstrap_servers: Brokers = None) -> None:
+    """Show one request whose run is unknown: what was tried, and the workflows that may be its run."""
+    settings = settings_for(Need.KAFKA, overrides=overrides_of(bootstrap_servers))
+    held = find(settings, request_id)
+    if as_json:
+        say_json(held_json(held))
+        return
+    say_table(("", ""), [(name, value) for name, value in held_json(held).items() if name != "candidates"])
+    if held.candidates:
+        say("workflows that were seen on its record and belong to no request yet:")
+        say_table(
+            ("workflow", "status", "webhook came"),
+            [(seen.workflow_id, seen.status, rfc3339(seen.received_at)) for seen in held.candidates],
+        )
+    say(f"ask the provider, then: processor held resolve {request_id} {CHOICES}")
+
+
+@app.command(epilog="Example: processor held resolve r-17 --started 0b6f1a52")
+def resolve(
+    request_id: RequestId,
+    *,
+    started: Annotated[
+        str | None, typer.Option("--started", metavar="WORKFLOW_ID", help="It did run, as this workflow.")
+    ] = None,
+    not_executed: Annotated[
+        bool, typer.Option("--not-executed", help="The provider says that it did not run: run it again.")
+    ] = False,
+    give_up: Annotated[bool, typer.Option("--give-up", help="Nobody can tell: end it UNDETERMINED.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    wait_s: Annotated[float, typer.Option("--wait", min=0, help="Seconds to wait for the effect.")] = 15.0,
+    as_json: AsJson = False,
+    bootstrap_servers: Brokers = None,
+) -> None:
+    """Decide about a request whose run is unknown.
+
+    Only say what the provider has told you: `--not-executed` about a run that did happen runs the workflow twice.
+    """
+    resolution = _resolution(started, not_executed=not_executed, give_up=give_up)
+    settings = settings_for(Need.KAFKA, overrides=overrides_of(bootstrap_servers))
+    held = find(settings, request_id)
+    if not yes:
+        typer.confirm(_question(held, resolution, started), abort=True, err=True)
+    seen = decide(settings, held, resolution, started, wait_s=wait_s)
+    _tell(seen, held, as_json=as_json)
+
+
+def view_of(settings: Settings, decider: str, gauges: Sequence[str]) -> StateView:
+    """Read a decider's state topic whole; raises BrokerUnavailable, StateUnreadable."""
+    topic = getattr(settings.topics, f"{decider}_state")
+    view = StateView(decider, Codec(write_format=settings.state.write_format), gauges)
+    with reader_for(settings) as reader:
+        reader.begin([topic], FIRST)
+        for count, record in enumerate(reader.until_end(), start=1):
+            view.fold(record)
+            if count % TELL_EVERY == 0:
+                complain(f"{count} records of {topic} read")
+    return view
+
+
+def find(settings: Settings, request_id: str) -> Held:
+    """Return a request whose run is unknown; raises NotHeld when there is none of that id."""
+    for held in view_of(settings, LaunchMachine.name, LaunchMachine.gauges).held():
+        if held.request_id == request_id:
+            return held
+    raise NotHeld(
+        f"request {request_id} does not wait for a person: its run is not unknown, it has ended, or it never came; "
+        "`processor held list` shows those that wait"
+    )
+
+
+def held_json(held: Held) -> Mapping[str, Any]:
+    """Return a request whose run is unknown, for programs; it holds no personal data."""
+    head, prepared = held.head, held.head.prepared
+    since = since_of(head)
+    return {
+        "requestId": held.request_id,
+        "workflow": prepared.origin.workflow,
+        "state": head.phase,
+        "recordId": prepared.record_id,
+        "caseId": prepared.case_id,
+        "attempt": head.attempt,
+        "since": None if since is None else rfc3339(since),
+        "deadline": rfc3339(prepared.origin.deadline_at),
+        "why": head.why,
+        "waitingBehind": head.waiting_next - head.waiting_first,
+        "candidates": [_candidate_json(seen) for seen in held.candidates],
+    }
+
+
+COLUMNS = ("request", "workflow", "state", "record or case", "attempt", "since", "deadline", "candidates", "why")
+
+
+def _row(held: Held) -> Sequence[object]:
+    shown = held_json(held)
+    record = shown["recordId"] or shown["caseId"]
+    names = ("attempt", "since", "deadline")
+    candidates = ", ".join(seen.workflow_id for seen in held.candidates)
+    return (
+        *(shown[name] for name in ("requestId", "workflow", "state")),
+        record,
+        *(shown[name] for name in names),
+        candidates,
+        shown["why"],
+    )
+
+
+def _candidate_json(seen: Observed) -> Mapping[str, Any]:
+    return {"workflowId": seen.workflow_id, "status": seen.status, "receivedAt": rfc3339(seen.received_at)}
+
+
+def _parked_json(parked: Parked) -> Mapping[str, Any]:
+    # The key stays out: preparation's is upstream's message key, which may name a person.
+    return {
+        "decider": parked.decider,
+        "partition": parked.partition,
+        "facts": parked.facts,
+        "build": parked.build,
+    }
+
+
+def _resolution(started: str | None, *, not_executed: bool, give_up: bool) -> Resolution:
+    if (started is not None) + not_executed + give_up != 1:
+        raise typer.BadParameter("say one of --started WORKFLOW_ID, --not-executed and --give-up")
+    if started is not None and not started.strip():
+        raise typer.BadParameter("name the workflow that was started", param_hint="--started")
+    if started is not None:
+        return Resolution.STARTED
+    return Resolution.NOT_EXECUTED if not_executed else Resolution.GIVE_UP
+
+
+def _question(held: Held, resolution: Resolution, workflow_id: str | None) -> str:
+    what = f"{held.head.prepared.origin.workflow} for request {held.request_id} (attempt {held.head.attempt})"
+    match resolution:
+        case Resolution.STARTED:
+            return f"Is workflow {workflow_id} the run of {what}?"
+        case Resolution.NOT_EXECUTED:
+            return f"Does the provider say that {what} did not run, so that it may be run again?"
+        case Resolution.GIVE_UP:
+            return f"End {what} as UNDETERMINED?"
+
+
+def _tell(seen: Seen, held: Held, *, as_json: bool) -> None:
+    """Say what became of a decision; a refusal is exit code 1, no effect yet is 3."""
+    if as_json:
+        say_json({"requestId": held.request_id, "effect": seen.effect, "message": seen.message})
+    elif seen.exit_code:
+        complain(seen.message)
+    else:
+        say(seen.message)
+    if seen.exit_code:
+        raise typer.Exit(seen.exit_code)

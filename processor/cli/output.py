@@ -1,0 +1,48 @@
+"""What commands print: answers on standard output, as a table or as JSON; everything else on standard error."""
+
+import json
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+
+
+def say(text: str) -> None:
+    """Print an answer."""
+    print(text, flush=True)
+
+
+def say_json(value: object, *, is_line: bool = False) -> None:
+    """Print one JSON document, on one line where many follow each other."""
+    say(json.dumps(value, ensure_ascii=False, indent=None if is_line else 2, default=str))
+
+
+def complain(text: str) -> None:
+    """Print what is wrong, or how things go, where it does not mix with the answer."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def say_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """Print a table: with rules on a terminal, as aligned columns elsewhere."""
+    texts = [["" if cell is None else str(cell) for cell in row] for row in rows]
+    if sys.stdout.isatty():
+        _say_ruled(columns, texts)
+        return
+    lines = [[*columns], *texts]
+    widths = [max(len(line[number]) for line in lines) for number in range(len(columns))]
+    for line in lines:
+        say("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+
+
+def _say_ruled(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    from rich.console import Console  # noqa: PLC0415  # only a terminal needs it
+    from rich.table import Table  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
+    table = Table(*columns)
+    for row in rows:
+        table.add_row(*(Text(cell, overflow="fold") for cell in row))
+    Console().print(table)

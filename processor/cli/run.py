@@ -1,0 +1,49 @@
+"""`processor run`: the roles, until SIGTERM."""
+
+import os
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from processor.errors import SettingsInvalid
+from processor.roles.process import run as run_roles
+from processor.settings import Settings
+from processor.settings_loading import Need, load_settings
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
+
+
+class RoleName(StrEnum):
+    """What a process can be."""
+
+    SUBMITTER = "submitter"
+    INGESTOR = "ingestor"
+    RECONCILER = "reconciler"
+
+
+RoleNames = Annotated[list[RoleName] | None, typer.Argument(metavar="ROLE", help="None: all three.")]
+
+
+@app.command(epilog="Example: processor run, or processor run submitter reconciler")
+def run(roles: RoleNames = None) -> None:
+    """Run roles in this process until SIGTERM or Ctrl-C; none named: all of them.
+
+    submitter prepares requests and runs workflows, ingestor takes webhooks, reconciler reads what became of
+    workflows and publishes results. Settings come from the environment.
+    """
+    settings = settings_of(roles or [])
+    raise typer.Exit(run_roles(settings, [str(role) for role in roles or []]))
+
+
+def settings_of(roles: list[RoleName]) -> Settings:
+    """Return the settings that these roles cannot do without; raises SettingsInvalid."""
+    if set(roles) != {RoleName.INGESTOR}:
+        return load_settings(os.environ)
+    settings = load_settings(os.environ, needs=frozenset({Need.KAFKA}))
+    if not (settings.webhook.key_base_url or settings.api.base_url):
+        raise SettingsInvalid(
+            "PROCESSOR_WEBHOOK__KEY_BASE_URL is not set; set it, or PROCESSOR_API__BASE_URL, to where the provider "
+            "publishes the keys of its webhooks"
+        )
+    return settings
