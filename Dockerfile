@@ -29,6 +29,7 @@ LABEL org.opencontainers.image.title="onboarding-processor" \
 ENV PATH=/opt/processor/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \
+    IMAGE_REVISION="${REVISION}" \
     PROCESSOR_STATE__DIRECTORY=/var/lib/processor
 COPY --from=build /opt/processor /opt/processor
 # Given by number, so that Kubernetes can prove that it is not root.

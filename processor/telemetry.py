@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 EVENT_SENTENCES: Mapping[str, str] = {
     # The process.
     "process.started": "The process began: roles, build, application id, group protocol.",
+    "process.waiting": "Something that the start needs is not there yet; it is tried again.",
     "process.ready": "All partitions are restored and all schemas found; work is taken in.",
     "process.draining": "Asked to stop: intake has ended, open runs are awaited.",
     "process.stopped": "Everything was committed and closed; how long it took and how many calls were left open.",
@@ -28,29 +29,24 @@ EVENT_SENTENCES: Mapping[str, str] = {
     "record.dead_lettered": "An input record went to the dead letters.",
     "key.parked": "A rule failed on one key, which waits for a new build; the partition goes on.",
     "evidence.published": "What calls proved for partitions that are gone was published to their next owner.",
-    "member.restarted": "The watchdog replaced a member that made no progress although there was lag.",
-    "input.purged": "Internal input that nobody needs any more was deleted.",
+    "partition.stuck": "A partition delivered nothing although there was something to read; it was placed anew.",
     "input.purge_refused": "The broker refuses to delete internal input; it is kept for the topic's retention.",
     # Requests.
     "request.accepted": "A request was taken into custody.",
     "request.prepared": "A request's repeatable creations are done; custody passes to launch.",
     "workflow.started": "A workflow runs for a request; custody passes to completion.",
-    "workflow.unknown": "The outcome of a run is unknown; its adoption window is open.",
     "workflow.adopted": "A run of unknown outcome was recognised by an observation.",
     "workflow.held": "A run of unknown outcome waits for a late observation or a person.",
     "workflow.observed": "A webhook showed a workflow that nobody started here.",
     "result.published": "A request's one result is out.",
     "result.amended": "A real outcome came after all and is out as revision 2.",
     "status.unlisted": "The provider said a status that neither list of the catalogue knows; it counts as running.",
-    "decision.refused": "A person's decision no longer fits the request.",
     # The provider.
     "call.failed": "A call of the provider's API was not answered as hoped; what that proves.",
     "workflow.paused": "A workflow is paused: the fault is ours (credentials, permission, definition, many refusals).",
     "workflow.resumed": "A paused workflow goes on.",
     "token.renewed": "A new access token was obtained.",
     "token.refused": "The provider refuses our credentials.",
-    "breaker.opened": "The provider does not answer; calls wait.",
-    "breaker.closed": "The provider answers again.",
     # Webhooks.
     "webhook.accepted": "A genuine webhook is in Kafka.",
     "webhook.refused": "A webhook was not believed, or not taken now.",
@@ -190,10 +186,6 @@ class EngineMetrics:
         self.parts = make.gauge(
             "state_parts", "Parts of the state by kind, such as waiting, unknown, held, running.", "decider", "kind"
         )
-        self.oldest_age = make.gauge(
-            "oldest_unfinished_seconds", "Age of the oldest request that is not finished here.", "decider"
-        )
-        self.lag = make.gauge("input_lag_records", "Input records that were not yet read.", "decider")
 
 
 class CallMetrics:
@@ -213,7 +205,6 @@ class CallMetrics:
         self.permits_waiting = make.gauge("permits_waiting", "Launches that wait for a slot, the budget or a token.")
         self.paused = make.gauge("paused_workflows", "Whether a workflow is paused for a fault of ours.", "workflow")
         self.tokens = make.counter("token_renewals", "Access tokens by outcome: renewed, refused, failed.", "outcome")
-        self.breaker = make.gauge("breaker_open", "Whether calls wait because the provider does not answer.")
 
 
 class RequestMetrics:
@@ -230,7 +221,6 @@ class RequestMetrics:
         self.age = make.histogram(
             "result_age_seconds", "From the request's own time to its result.", _REQUEST_S, "workflow", "outcome"
         )
-        self.unknown_runs = make.counter("unknown_runs", "Runs whose outcome became unknown.", "workflow")
         self.adopted = make.counter("adopted_runs", "Runs of unknown outcome recognised later.", "workflow")
         self.held = make.counter("held_runs", "Runs of unknown outcome that were held.", "workflow")
         self.unlisted_statuses = make.counter(

@@ -5,15 +5,7 @@ Which calls may be made at once is `gate.py`'s to say, how one is made the provi
 
 from typing import Protocol, TypeAlias
 
-from processor.core.messages import (
-    CallAnswered,
-    Create,
-    ReadResult,
-    ReadStatus,
-    ResultRead,
-    RunWorkflow,
-    StatusRead,
-)
+from processor.core.messages import CallAnswered, Create, ReadResult, ReadStatus, ResultRead, RunWorkflow, StatusRead
 from processor.core.proof import Operation, Proof
 
 ApiCall: TypeAlias = Create | RunWorkflow | ReadStatus | ReadResult

@@ -198,10 +198,10 @@ def _topic(section: Section) -> str | None:
 
 
 def _statuses(section: Section) -> dict[str, Any]:
-    statuses = section.section("statuses", ("success", "failure"))
+    statuses = section.section("statuses", ("success", "failure", "running"))
     if statuses is None:
         return {}
-    words = {key: statuses.texts(key) for key in ("success", "failure")}
+    words = {key: statuses.texts(key) for key in ("success", "failure", "running")}
     if words["success"] == ():
         statuses.problem("success", "without a success status nothing ever completes; write at least one")
     return {key: frozenset(word.upper() for word in given) for key, given in words.items() if given is not None}

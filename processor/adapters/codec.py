@@ -29,8 +29,6 @@ from processor.core.messages import (
     CallProved,
     Observed,
     OperatorDecided,
-    Part,
-    PendingRequest,
     Prepared,
     ResultRead,
     Started,
@@ -39,6 +37,7 @@ from processor.core.messages import (
     WebhookReceived,
 )
 from processor.core.model import Origin
+from processor.core.state import Part, PendingRequest
 from processor.errors import SettingsInvalid, StateUnreadable, UndecodableMessage
 
 MESSAGES: tuple[type, ...] = (Prepared, Observed, CallProved, OperatorDecided, Started, WebhookReceived)

@@ -1,6 +1,8 @@
 """Topics of a cluster: reads what is there and creates what is missing; never alters anything."""
 
+import time
 from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +17,7 @@ from processor.adapters.topic_specs import TopicSpec
 from processor.errors import FatalError
 
 _NOT_CONFIGURABLE = frozenset({KafkaError.INVALID_CONFIG, KafkaError.POLICY_VIOLATION})
+_LOOK_AGAIN_S = 0.05
 _PATIENCE = 4  # Creating many topics takes a broker longer than answering does.
 
 
@@ -71,7 +74,14 @@ class TopicAdmin:
             except KafkaException as error:
                 raise self._refusal(spec, error) from error
             made.append(Made(spec.name, partitions, is_bare))
+        self._await({topic.name for topic in made})
         return made
+
+    def _await(self, names: AbstractSet[str]) -> None:
+        """Wait until brokers know new topics: a moment after their creation they may still deny them."""
+        give_up_at = time.monotonic() + self._timeout_s
+        while names - self._metadata().topics.keys() and time.monotonic() < give_up_at:
+            time.sleep(_LOOK_AGAIN_S)
 
     def _made(self, spec: TopicSpec, partitions: int, config: Mapping[str, str]) -> bool:
         """Create one topic; False when the cluster refuses its configuration."""

@@ -7,9 +7,10 @@ before is never made again.
 from dataclasses import replace
 
 from processor.core.catalogue import Catalogue, Workflow
-from processor.core.messages import PendingRequest, RequestArrived
+from processor.core.messages import RequestArrived
 from processor.core.model import ApiVersion, Instant, OnboardingRequest, Origin
 from processor.core.rendering import UNRENDERABLE, Templates
+from processor.core.state import PendingRequest
 
 ID_CHARS_MAX = 256
 
@@ -20,6 +21,8 @@ def id_fault(request_id: str) -> str | None:
         return "the request id is empty"
     if len(request_id) > ID_CHARS_MAX:
         return f"the request id is longer than {ID_CHARS_MAX} characters"
+    if not request_id.isprintable():
+        return "the request id holds control characters"
     return None
 
 

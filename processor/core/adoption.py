@@ -18,8 +18,9 @@ from dataclasses import dataclass
 from processor.core.catalogue import Adoption, Workflow
 from processor.core.keys import canonical_id
 from processor.core.launch_parts import since_of
-from processor.core.messages import GaveUp, Launching, LaunchPhase, Observed, Prepared
+from processor.core.messages import Observed, Prepared
 from processor.core.model import Instant
+from processor.core.state import GaveUp, Launching, LaunchPhase
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ SUCCESS_WORDS = frozenset({"COMPLETED"})
 FAILURE_WORDS = frozenset(
     {"FAILED", "ERROR", "CANCELLED", "CANCELED", "EXPIRED", "REJECTED", "ABORTED", "TERMINATED"},
 )
+RUNNING_WORDS = frozenset({"RUNNING"})
 
 
 class Mode(StrEnum):
@@ -76,6 +77,7 @@ class Workflow:
     adoption: Adoption = Adoption.RECORD
     success: frozenset[str] = SUCCESS_WORDS
     failure: frozenset[str] = FAILURE_WORDS
+    running: frozenset[str] = RUNNING_WORDS  # Any other status counts as running too, with an alarm.
     result_shape: ResultShape = ResultShape.FULL
     result_paths: tuple[str, ...] = ()
     decision_path: str | None = None

@@ -33,24 +33,21 @@ from processor.core.completion_steps import (
 )
 from processor.core.keys import launch_key
 from processor.core.messages import (
-    CompletionPhase,
     CustodyUnreadable,
-    Decision,
     Observed,
-    Part,
     ResultRead,
     Resumed,
     Started,
     StatusRead,
     TimerFired,
     WebhookReceived,
-    WorkflowState,
 )
 from processor.core.model import Instant, Origin, Outcome, Reason, Witness
 from processor.core.proof import Proof
 from processor.core.result_body import NOT_CONFIGURED, UNAVAILABLE, PublishedResult, published_result, wants_result
 from processor.core.results import finished, finished_started
 from processor.core.schedule import next_poll_at, retry_ms
+from processor.core.state import CompletionPhase, Decision, Part, WorkflowState
 
 Fact: TypeAlias = Started | WebhookReceived | CustodyUnreadable | StatusRead | ResultRead | TimerFired | Resumed
 Phase: TypeAlias = CompletionPhase

@@ -2,16 +2,7 @@
 
 from dataclasses import dataclass, replace
 
-from processor.core.messages import (
-    Call,
-    CompletionPhase,
-    Decision,
-    Finished,
-    Output,
-    ReadResult,
-    ReadStatus,
-    WorkflowState,
-)
+from processor.core.messages import Call, Finished, Output, ReadResult, ReadStatus
 from processor.core.model import (
     DAY_MS,
     HOUR_MS,
@@ -21,6 +12,7 @@ from processor.core.model import (
     Timer,
     Witness,
 )
+from processor.core.state import CompletionPhase, Decision, WorkflowState
 
 HEAD = "head"
 LOSSES_MAX = 5  # Bounds how often the wait for a lost answer is doubled.

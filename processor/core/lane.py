@@ -7,21 +7,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from processor.core.keys import launch_key
-from processor.core.messages import (
-    Activity,
-    Call,
-    Create,
-    Decision,
-    Judge,
-    Output,
-    Part,
-    PendingRequest,
-    Prepared,
-    Preparing,
-)
+from processor.core.messages import Call, Create, Judge, Output, Prepared
 from processor.core.model import Instant, Outcome, Reason, Timer
 from processor.core.proof import Operation
 from processor.core.results import finished
+from processor.core.state import Activity, Decision, Part, PendingRequest, Preparing
 
 HEAD = "head"
 

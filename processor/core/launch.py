@@ -38,16 +38,10 @@ from processor.core.launch_state import LaunchState
 from processor.core.messages import (
     CallAnswered,
     CallProved,
-    Candidate,
     CustodyUnreadable,
     DeadLettered,
-    Decision,
-    GaveUp,
-    Launching,
-    LaunchPhase,
     Observed,
     OperatorDecided,
-    Part,
     PermitGranted,
     Prepared,
     Progressed,
@@ -56,12 +50,12 @@ from processor.core.messages import (
     Step,
     TimerFired,
     VerdictReached,
-    WaitingLaunch,
 )
 from processor.core.model import Instant, Origin, Outcome, Reason, Timer, Witness
 from processor.core.proof import Operation, Proof
 from processor.core.results import finished
 from processor.core.schedule import retry_ms
+from processor.core.state import Candidate, Decision, GaveUp, Launching, LaunchPhase, Part, WaitingLaunch
 
 Fact: TypeAlias = (
     Prepared

@@ -9,8 +9,9 @@ without their run being known. The queue is numbered in the head and may have ho
 from dataclasses import dataclass
 
 from processor.core.keys import canonical_id
-from processor.core.messages import GaveUp, Launching, LaunchPhase, Prepared, RunWorkflow, Started
+from processor.core.messages import Prepared, RunWorkflow, Started
 from processor.core.model import DAY_MS, MINUTE_MS, SECOND_MS, Instant, Timer, Witness
+from processor.core.state import GaveUp, Launching, LaunchPhase
 from processor.errors import SettingsInvalid
 
 HEAD = "head"

@@ -28,27 +28,21 @@ from processor.core.launch_parts import (
     since_of,
     waiting_name,
 )
-from processor.core.messages import (
-    Call,
+from processor.core.messages import Call, Judge, Observed, Output, Progressed, RunWorkflow, Step
+from processor.core.model import Instant, Outcome, Reason, Timer, Witness
+from processor.core.proof import Operation
+from processor.core.results import finished_launching, finished_prepared
+from processor.core.state import (
     Candidate,
     Decision,
     GaveUp,
-    Judge,
     KnownRequest,
     KnownWorkflow,
     Launching,
     LaunchPhase,
-    Observed,
-    Output,
     Part,
-    Progressed,
-    RunWorkflow,
-    Step,
     WaitingLaunch,
 )
-from processor.core.model import Instant, Outcome, Reason, Timer, Witness
-from processor.core.proof import Operation
-from processor.core.results import finished_launching, finished_prepared
 
 _UNSENT = frozenset({LaunchPhase.READY, LaunchPhase.BACKING_OFF, LaunchPhase.SUSPECT})
 _TOO_LATE = "the deadline passed before the workflow was started"

@@ -9,7 +9,7 @@ from enum import IntEnum, StrEnum
 from typing import TypeAlias
 
 Instant: TypeAlias = int
-JsonValue: TypeAlias = "str | int | float | bool | None | Sequence[JsonValue] | Mapping[str, JsonValue]"
+JsonValue: TypeAlias = "str | int | float | bool | Sequence[JsonValue] | Mapping[str, JsonValue] | None"
 
 SECOND_MS = 1_000
 MINUTE_MS = 60 * SECOND_MS

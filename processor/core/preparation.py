@@ -20,14 +20,8 @@ from processor.core.acceptance import id_fault, origin_of, pending_of
 from processor.core.catalogue import Catalogue
 from processor.core.lane import HEAD, Lane, needed, new_head, waiting_name
 from processor.core.messages import (
-    Activity,
     CallAnswered,
     DeadLettered,
-    Decision,
-    KnownRequest,
-    Part,
-    PendingRequest,
-    Preparing,
     Progressed,
     RequestArrived,
     Resumed,
@@ -48,6 +42,7 @@ from processor.core.model import (
 from processor.core.proof import Operation, Proof
 from processor.core.rendering import Templates, compile_templates, content_digest
 from processor.core.schedule import retry_ms
+from processor.core.state import Activity, Decision, KnownRequest, Part, PendingRequest, Preparing
 
 Fact: TypeAlias = RequestArrived | CallAnswered | VerdictReached | TimerFired | Resumed
 

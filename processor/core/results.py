@@ -5,8 +5,9 @@ Nothing here decides an outcome. Callers add with `dataclasses.replace` what onl
 
 from dataclasses import replace
 
-from processor.core.messages import Finished, Launching, Prepared, Started
+from processor.core.messages import Finished, Prepared, Started
 from processor.core.model import Instant, Origin, Outcome, Reason
+from processor.core.state import Launching
 
 
 def finished(origin: Origin, outcome: Outcome, now: Instant, *, reason: Reason | None, message: str | None) -> Finished:

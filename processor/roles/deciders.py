@@ -66,7 +66,12 @@ def make_preparation(around: Surroundings, caller: Caller, is_launch_full: Calla
     """Make the member of `preparation`; its intake follows what it holds itself and what launch still has to do."""
     engine = around.settings.engine
     policy = PreparationPolicy(memory_ms=_ms(engine.duplicate_memory_s))
-    machine = PreparationMachine(Preparation(around.catalogue, policy), around.make_writing(), around.make_decoder())
+    machine = PreparationMachine(
+        Preparation(around.catalogue, policy),
+        around.make_writing(),
+        around.make_decoder(),
+        around.metrics.requests.duplicates.inc,
+    )
     return _member(around, machine, caller, depth_max=engine.lanes_max, is_downstream_full=is_launch_full)
 
 

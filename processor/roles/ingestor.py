@@ -21,7 +21,7 @@ from processor.core.keys import canonical_id
 from processor.core.messages import WebhookReceived
 from processor.core.model import Instant
 from processor.core.webhook import BodyPaths
-from processor.errors import UndecodableMessage
+from processor.errors import ApiUnavailable, UndecodableMessage
 from processor.settings import Settings, WebhookSettings
 from processor.telemetry import WebhookMetrics
 
@@ -79,7 +79,17 @@ class Ingestor:
             missing_s=webhook.key_unknown_s,
             unknown_interval_s=SECONDS_A_MINUTE / webhook.key_fetches_per_minute_max,
         )
-        keys = WebhookKeys(endpoint.fetch, policy=policy, clock=time.monotonic)
+
+        async def fetch(key_id: str) -> RSAPublicKey | None:
+            try:
+                key = await endpoint.fetch(key_id)
+            except ApiUnavailable:
+                self._metrics.key_fetches.labels("failed").inc()
+                raise
+            self._metrics.key_fetches.labels("missing" if key is None else "found").inc()
+            return key
+
+        keys = WebhookKeys(fetch, policy=policy, clock=time.monotonic)
         ports = Ports(SignatureVerifier(keys.find).verify, self._publish, self._publish_unreadable, self._clock)
         return webhook_app(
             WebhookIntake(ports, _body_paths(webhook)).accept,

@@ -1,7 +1,7 @@
 """The three deciders as the engine sees them: what their records mean, how their messages and parts are written."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,36 +16,38 @@ from processor.core.messages import (
     Call,
     CallAnswered,
     CallProved,
-    Candidate,
-    CompletionPhase,
     Create,
     CustodyUnreadable,
     DeadLettered,
-    Decision,
     Finished,
-    GaveUp,
-    KnownRequest,
-    KnownWorkflow,
-    Launching,
-    LaunchPhase,
     Observed,
     OperatorDecided,
     Output,
-    PendingRequest,
     Prepared,
-    Preparing,
     Progressed,
     RequestArrived,
     Resumed,
     RunWorkflow,
     Started,
     TimerFired,
-    WaitingLaunch,
     WebhookReceived,
-    WorkflowState,
 )
 from processor.core.model import Instant, Origin
 from processor.core.preparation import Preparation
+from processor.core.state import (
+    Candidate,
+    CompletionPhase,
+    Decision,
+    GaveUp,
+    KnownRequest,
+    KnownWorkflow,
+    Launching,
+    LaunchPhase,
+    PendingRequest,
+    Preparing,
+    WaitingLaunch,
+    WorkflowState,
+)
 from processor.engine.ports import Headers, InputRecord, OutputRecord
 from processor.errors import PoisonError, UndecodableMessage
 from processor.settings import TopicsSettings
@@ -166,9 +168,23 @@ class PreparationMachine(_Machine):
     live_gauges = 2
     is_internal = False
 
-    def __init__(self, decider: Preparation, writing: Writing, decoder: RequestDecoder) -> None:
+    def __init__(
+        self,
+        decider: Preparation,
+        writing: Writing,
+        decoder: RequestDecoder,
+        on_duplicate: Callable[[], None],
+    ) -> None:
         super().__init__(decider, writing, (writing.topics.requests, writing.topics.preparation_state))
         self._decoder = decoder
+        self._on_duplicate = on_duplicate
+
+    def decide(self, state: Mapping[str, Any], fact: Any, now: Instant) -> Decision:  # noqa: ANN401  # its own facts
+        """Fold one fact into one lane; a request that changes nothing was known already."""
+        decision = super().decide(state, fact, now)
+        if isinstance(fact, RequestArrived) and not decision.changes and not decision.outputs:
+            self._on_duplicate()
+        return decision
 
     def arrived(self, record: InputRecord) -> tuple[str, RequestArrived]:
         """Return lane and fact of a request event; raises PoisonError, RegistryUnavailable."""

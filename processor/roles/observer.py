@@ -12,9 +12,13 @@ from processor.telemetry import Metrics
 log = structlog.stdlib.get_logger()
 
 
+# The edge: from here on `now` is an argument. Anchored once, so that it never goes back when the system's clock is set.
+_EPOCH_NS = time.time_ns() - time.monotonic_ns()  # noqa: TID251
+
+
 def wall_clock() -> int:
-    """Return milliseconds since the epoch: the one place where deciders' time comes from."""
-    return time.time_ns() // 1_000_000  # noqa: TID251  # the edge: from here on `now` is an argument
+    """Return milliseconds since the epoch: the one place where deciders' time comes from; it never goes back."""
+    return (_EPOCH_NS + time.monotonic_ns()) // 1_000_000
 
 
 class EngineObserver:
@@ -88,17 +92,19 @@ class EngineObserver:
 
     def _finished(self, output: Finished) -> None:
         origin, witness = output.origin, output.completed_by or "NONE"
-        event = "result.published" if output.revision == 1 else "result.amended"
-        self._log.info(
-            event,
-            request_id=origin.request_id,
-            workflow=origin.workflow,
-            workflow_id=output.workflow_id,
-            outcome=output.outcome,
-            completed_by=witness,
-            reason=output.reason,
-            attempts=output.attempts,
-        )
+        facts = {
+            "request_id": origin.request_id,
+            "workflow": origin.workflow,
+            "workflow_id": output.workflow_id,
+            "outcome": output.outcome,
+            "completed_by": witness,
+            "reason": output.reason,
+            "attempts": output.attempts,
+        }
+        if output.revision == 1:
+            self._log.info("result.published", **facts)
+        else:
+            self._log.info("result.amended", **facts)
         if output.revision > 1:
             self._requests.amendments.labels(origin.workflow, output.outcome).inc()
             return
@@ -181,8 +187,10 @@ class EngineObserver:
 
     def waiting_for(self, dependency: str) -> None:
         """Reading waits because something outside is not there."""
-        event = "registry.unavailable" if dependency == "RegistryUnavailable" else "broker.unavailable"
-        self._log.warning(event, error_type=dependency)
+        if dependency == "RegistryUnavailable":
+            self._log.warning("registry.unavailable", error_type=dependency)
+        else:
+            self._log.warning("broker.unavailable", error_type=dependency)
 
     def evidence(self, published: int) -> None:
         """Answers of partitions that are gone were published as evidence."""

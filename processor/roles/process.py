@@ -68,6 +68,7 @@ class Process:
             start_id=uuid.uuid4().hex,
             version=version(DISTRIBUTION),
         )
+        self._ready = around.metrics.process.ready
         around.metrics.process.build.labels(around.version, around.revision).set(1)
         timeout_ms = round(settings.webhook.ack_timeout_s * 1000)
         config = plain_producer_config(settings, "producer", delivery_timeout_ms=timeout_ms)
@@ -79,7 +80,7 @@ class Process:
             ops_app(
                 is_alive=self.is_alive,
                 unready=self.unready,
-                metrics=lambda: (generate_latest(self.registry), CONTENT_TYPE_LATEST),
+                metrics=self._exposition,
             ),
             OPS_LIMITS,
         )
@@ -121,6 +122,12 @@ class Process:
             yield "the process is stopping"
         if self.workers is not None:
             yield from self.workers.unready()
+
+    def _exposition(self) -> tuple[bytes, str]:
+        is_ready = not any(self.unready())
+        for role in self.roles:
+            self._ready.labels(role).set(is_ready)
+        return generate_latest(self.registry), CONTENT_TYPE_LATEST
 
     def _deciders(self) -> tuple[str, ...]:
         submitter = ("preparation", "launch") if Role.SUBMITTER in self.roles else ()

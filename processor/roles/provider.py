@@ -16,6 +16,8 @@ from processor.adapters.http_httpx import HttpxClient
 from processor.adapters.http_pyreqwest import PyreqwestClient
 from processor.adapters.pauses import Pauses
 from processor.adapters.workflows_api import WorkflowsApi
+from processor.core.catalogue import Catalogue
+from processor.core.messages import StatusRead
 from processor.core.proof import Operation, Proof
 from processor.kafka_config import reader_config
 from processor.roles.observer import wall_clock
@@ -26,6 +28,7 @@ from processor.telemetry import Metrics
 log = structlog.stdlib.get_logger()
 
 CLOSE_S = 5.0
+UNLISTED_MAX = 100  # Each is told once.
 PRIORITIES = {
     "preparation": Priority.PREPARATION,
     "launch": Priority.LAUNCH,
@@ -40,7 +43,7 @@ class ProviderSide:
     def __init__(self, around: Surroundings, producer: AckedProducer) -> None:
         settings, catalogue = around.settings, around.catalogue
         api, engine = settings.api, settings.engine
-        listener = _Listener(around.metrics)
+        listener = _Listener(around.metrics, catalogue)
         self._settings = settings
         self._callers: list[ApiCaller] = []
         self._client = _client(api)
@@ -110,8 +113,11 @@ class ProviderSide:
 class _Listener:
     """Calls, pauses and tokens as log lines and metrics."""
 
-    def __init__(self, metrics: Metrics) -> None:
+    def __init__(self, metrics: Metrics, catalogue: Catalogue) -> None:
         self._calls = metrics.calls
+        self._requests = metrics.requests
+        self._catalogue = catalogue
+        self._unlisted: set[tuple[str, str]] = set()
         self._proofs = {
             (operation, proof): metrics.calls.calls.labels(operation, proof)
             for operation in Operation
@@ -122,6 +128,8 @@ class _Listener:
         """A call ended."""
         operation = operation_of(call)
         self._proofs[operation, fact.proof].inc()
+        if isinstance(fact, StatusRead) and fact.status is not None and call.workflow is not None:
+            self._check_status(call.workflow, fact.status)
         if fact.proof in _LOUD:
             log.warning(
                 "call.failed",
@@ -134,6 +142,16 @@ class _Listener:
                 why=fact.why,
                 seconds=round(seconds, 3),
             )
+
+    def _check_status(self, name: str, status: str) -> None:
+        """Raise the alarm for a status that no list of the catalogue knows: it might be an end."""
+        workflow = self._catalogue.find(name)
+        if workflow is None or status.upper() in workflow.success | workflow.failure | workflow.running:
+            return
+        self._requests.unlisted_statuses.labels(name).inc()
+        if (name, status) not in self._unlisted and len(self._unlisted) < UNLISTED_MAX:
+            self._unlisted.add((name, status))
+            log.error("status.unlisted", workflow=name, status=status)
 
     def request(self, operation: Operation, status: str, seconds: float) -> None:
         """One HTTP request ended; a call may need two, when its token had to be renewed."""

@@ -98,8 +98,7 @@ class Workers:
                 await asyncio.to_thread(step)
             except ProcessorError as error:
                 if str(error) != self._missing:
-                    event = "broker.unavailable" if isinstance(error, BrokerUnavailable) else "registry.unavailable"
-                    log.warning(event, exc_info=error)
+                    log.warning("process.waiting", exc_info=error)
                 self._missing = str(error)
                 await asyncio.sleep(RETRY_S)
             else:

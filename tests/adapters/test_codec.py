@@ -11,9 +11,9 @@ import pytest
 
 from processor.adapters.codec import ANSWERS, MESSAGES, PARTS, Codec
 from processor.adapters.schema_files import internal_formats, internal_schemas
-from processor.core import messages
-from processor.core.messages import KnownRequest
+from processor.core import messages, state
 from processor.core.model import Origin, Timer
+from processor.core.state import KnownRequest
 from processor.errors import SettingsInvalid, StateUnreadable, UndecodableMessage
 
 ALL = (*MESSAGES, *PARTS, *ANSWERS)
@@ -90,7 +90,7 @@ def test_dataclass_and_schema_agree(cls: type) -> None:
 def test_every_part_and_message_can_be_written() -> None:
     """What the core keeps or sends internally is described, and nothing else is; each has a number of its own."""
     schemas = internal_schemas(NEWEST)
-    assert set(PARTS) == set(typing.get_args(messages.Part))
+    assert set(PARTS) == set(typing.get_args(state.Part))
     assert set(schemas) == {cls.__name__ for cls in (*ALL, *NESTED)}
     numbers = [schemas[cls.__name__]["typeNumber"] for cls in ALL]
     assert len(set(numbers)) == len(ALL)

@@ -3,18 +3,7 @@
 from dataclasses import dataclass, field, replace
 
 from processor.core.catalogue import CaseTemplate, Catalogue, RecordTemplate, Workflow
-from processor.core.messages import (
-    Call,
-    CallAnswered,
-    Create,
-    Decision,
-    Finished,
-    Part,
-    Prepared,
-    Preparing,
-    Progressed,
-    RequestArrived,
-)
+from processor.core.messages import Call, CallAnswered, Create, Finished, Prepared, Progressed, RequestArrived
 from processor.core.model import (
     DAY_MS,
     ApiVersion,
@@ -25,6 +14,7 @@ from processor.core.model import (
 )
 from processor.core.preparation import Fact, Preparation
 from processor.core.proof import Operation, Proof
+from processor.core.state import Decision, Part, Preparing
 
 NOW = 1_800_000_000_000
 DEADLINE = NOW + 7 * DAY_MS

@@ -9,15 +9,11 @@ from processor.core.launch_parts import LaunchPolicy
 from processor.core.messages import (
     CallAnswered,
     CallProved,
-    Decision,
     Finished,
     Judge,
-    Launching,
-    LaunchPhase,
     Observed,
     OperatorDecided,
     Output,
-    Part,
     PermitGranted,
     Prepared,
     Resolution,
@@ -27,6 +23,7 @@ from processor.core.messages import (
 )
 from processor.core.model import DAY_MS, MINUTE_MS, SECOND_MS, Instant, Origin, Timer, Witness
 from processor.core.proof import Operation, Proof
+from processor.core.state import Decision, Launching, LaunchPhase, Part
 
 T = 1_000_000_000_000  # When the request was prepared.
 DEADLINE = T + 7 * DAY_MS

@@ -6,11 +6,12 @@ from typing import get_args
 import pytest
 
 from processor.core.completion import CLOSING, RULES, Fact
-from processor.core.messages import CompletionPhase, Decision, Finished, Resumed, TimerFired, WorkflowState
+from processor.core.messages import Finished, Resumed, TimerFired
 from processor.core.model import DAY_MS, MINUTE_MS, SECOND_MS, Outcome, Reason, Timer, Witness
 from processor.core.proof import Proof
 from processor.core.results import finished_started
 from processor.core.schedule import next_poll_at, retry_ms
+from processor.core.state import CompletionPhase, Decision, WorkflowState
 from tests.core.workflows import (
     BODY,
     COMPLETION,

@@ -4,11 +4,12 @@ from dataclasses import replace
 
 import pytest
 
-from processor.core.messages import CompletionPhase, Decision, Finished, TimerFired
+from processor.core.messages import Finished, TimerFired
 from processor.core.model import DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS, Outcome, Reason, Timer, Witness
 from processor.core.proof import Proof
 from processor.core.results import finished_started
 from processor.core.schedule import next_poll_at
+from processor.core.state import CompletionPhase, Decision
 from tests.core.workflows import (
     DEADLINE,
     ID,

@@ -12,19 +12,9 @@ from dataclasses import dataclass, field, replace
 import pytest
 
 from processor.core.completion import Fact
-from processor.core.messages import (
-    Call,
-    CompletionPhase,
-    Finished,
-    Part,
-    ReadResult,
-    ReadStatus,
-    Resumed,
-    Started,
-    TimerFired,
-    WorkflowState,
-)
+from processor.core.messages import Call, Finished, ReadResult, ReadStatus, Resumed, Started, TimerFired
 from processor.core.proof import Proof
+from processor.core.state import CompletionPhase, Part, WorkflowState
 from tests.core.workflows import COMPLETION, DEADLINE, NOW, ORIGIN, STARTED, result, started, status, webhook
 
 OTHER = started(origin=replace(ORIGIN, request_id="request-2"))

@@ -5,20 +5,12 @@ from dataclasses import replace
 import pytest
 
 from processor.core.completion import CLAIMS_MAX, Fact
-from processor.core.messages import (
-    CompletionPhase,
-    CustodyUnreadable,
-    Decision,
-    Observed,
-    Resumed,
-    Started,
-    StatusRead,
-    WorkflowState,
-)
+from processor.core.messages import CustodyUnreadable, Observed, Resumed, Started, StatusRead
 from processor.core.model import DAY_MS, MINUTE_MS, Origin, Outcome, Reason, Timer, Witness
 from processor.core.proof import Proof
 from processor.core.results import finished, finished_started
 from processor.core.schedule import retry_ms
+from processor.core.state import CompletionPhase, Decision, WorkflowState
 from tests.core.workflows import (
     COMPLETION,
     ID,

@@ -9,12 +9,8 @@ from processor.core.launch import RULES, Fact, Launch
 from processor.core.launch_parts import LaunchPolicy
 from processor.core.messages import (
     CustodyUnreadable,
-    Decision,
     Finished,
     Judge,
-    KnownRequest,
-    KnownWorkflow,
-    LaunchPhase,
     PermitGranted,
     Progressed,
     Resolution,
@@ -24,12 +20,12 @@ from processor.core.messages import (
     Step,
     TimerFired,
     VerdictReached,
-    WaitingLaunch,
 )
 from processor.core.model import DAY_MS, MINUTE_MS, SECOND_MS, Instant, Origin, Outcome, Reason, Timer, Witness
 from processor.core.proof import Operation, Proof
 from processor.core.results import finished, finished_launching, finished_prepared
 from processor.core.schedule import retry_ms
+from processor.core.state import Decision, KnownRequest, KnownWorkflow, LaunchPhase, WaitingLaunch
 from processor.errors import SettingsInvalid
 from tests.core.launching import (
     CHECK,

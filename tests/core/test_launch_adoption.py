@@ -6,21 +6,10 @@ from dataclasses import replace
 import pytest
 
 from processor.core.catalogue import Adoption, Catalogue
-from processor.core.messages import (
-    Candidate,
-    Decision,
-    Finished,
-    KnownWorkflow,
-    LaunchPhase,
-    Part,
-    Prepared,
-    Progressed,
-    Started,
-    Step,
-    VerdictReached,
-)
+from processor.core.messages import Finished, Prepared, Progressed, Started, Step, VerdictReached
 from processor.core.model import HOUR_MS, SECOND_MS, Outcome, Reason, Witness
 from processor.core.proof import Proof
+from processor.core.state import Candidate, Decision, KnownWorkflow, LaunchPhase, Part
 from tests.core.launching import (
     ADOPTED,
     AFTER,

@@ -4,16 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from processor.core.messages import (
-    Decision,
-    GaveUp,
-    KnownWorkflow,
-    LaunchPhase,
-    Resolution,
-    VerdictReached,
-)
+from processor.core.messages import Resolution, VerdictReached
 from processor.core.model import DAY_MS, HOUR_MS, MINUTE_MS, Timer, Witness
 from processor.core.proof import Proof
+from processor.core.state import Decision, GaveUp, KnownWorkflow, LaunchPhase
 from tests.core.launching import (
     ADOPTED,
     AFTER,

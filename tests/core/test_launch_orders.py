@@ -5,9 +5,10 @@ from typing import TypeAlias
 
 import pytest
 
-from processor.core.messages import Finished, LaunchPhase, Resolution, Resumed, Started
+from processor.core.messages import Finished, Resolution, Resumed, Started
 from processor.core.model import AMENDABLE, DAY_MS, SECOND_MS
 from processor.core.proof import Proof
+from processor.core.state import LaunchPhase
 from tests.core.launching import DEADLINE, W1, Key, answered, decided, observed, prepared, proved, sent
 
 Act: TypeAlias = Callable[[Key], object]

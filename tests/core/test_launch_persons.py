@@ -5,15 +5,10 @@ from dataclasses import replace
 import pytest
 
 from processor.core.launch import Fact
-from processor.core.messages import (
-    DeadLettered,
-    Decision,
-    Finished,
-    LaunchPhase,
-    Resolution,
-)
+from processor.core.messages import DeadLettered, Finished, Resolution
 from processor.core.model import DAY_MS, SECOND_MS, Outcome, Reason, Timer, Witness
 from processor.core.proof import Proof
+from processor.core.state import Decision, LaunchPhase
 from tests.core.launching import (
     ADOPTED,
     CHECK,

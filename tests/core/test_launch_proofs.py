@@ -5,16 +5,10 @@ from dataclasses import replace
 import pytest
 
 from processor.core.launch import Fact
-from processor.core.messages import (
-    Decision,
-    Finished,
-    KnownWorkflow,
-    LaunchPhase,
-    Resolution,
-    Started,
-)
+from processor.core.messages import Finished, Resolution, Started
 from processor.core.model import Outcome, Witness
 from processor.core.proof import Proof
+from processor.core.state import Decision, KnownWorkflow, LaunchPhase
 from tests.core.launching import (
     ADOPTED,
     DEADLINE,

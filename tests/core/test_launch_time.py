@@ -4,18 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from processor.core.messages import (
-    Decision,
-    Finished,
-    KnownWorkflow,
-    LaunchPhase,
-    Progressed,
-    Started,
-    Step,
-    TimerFired,
-)
+from processor.core.messages import Finished, Progressed, Started, Step, TimerFired
 from processor.core.model import DAY_MS, MINUTE_MS, SECOND_MS, Outcome, Reason, Timer
 from processor.core.proof import Proof
+from processor.core.state import Decision, KnownWorkflow, LaunchPhase
 from tests.core.launching import (
     CHECK,
     DEADLINE,

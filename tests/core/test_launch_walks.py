@@ -5,17 +5,10 @@ from collections import Counter
 
 import pytest
 
-from processor.core.messages import (
-    Finished,
-    LaunchPhase,
-    Resolution,
-    Resumed,
-    RunWorkflow,
-    Started,
-    VerdictReached,
-)
+from processor.core.messages import Finished, Resolution, Resumed, RunWorkflow, Started, VerdictReached
 from processor.core.model import AMENDABLE, DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS, Outcome
 from processor.core.proof import Proof
+from processor.core.state import LaunchPhase
 from tests.core.launching import NEVER_EXECUTED, Key, T, answered, decided, observed, prepared, proved
 
 REQUESTS = {"A": True, "B": False, "C": False}  # Whether the record was made for it.

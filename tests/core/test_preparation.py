@@ -5,16 +5,11 @@ from dataclasses import replace
 import pytest
 
 from processor.core.messages import (
-    Activity,
     Create,
     DeadLettered,
-    Decision,
     Finished,
     Judge,
-    KnownRequest,
-    PendingRequest,
     Prepared,
-    Preparing,
     Progressed,
     Step,
     TimerFired,
@@ -33,6 +28,7 @@ from processor.core.proof import Operation, Proof
 from processor.core.rendering import content_digest
 from processor.core.results import finished
 from processor.core.schedule import retry_ms
+from processor.core.state import Activity, Decision, KnownRequest, PendingRequest, Preparing
 from tests.core.lanes import (
     CREATE_RECORD,
     DEADLINE,

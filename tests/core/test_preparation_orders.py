@@ -17,16 +17,14 @@ from processor.core.messages import (
     DeadLettered,
     Finished,
     Judge,
-    Part,
-    PendingRequest,
     Prepared,
-    Preparing,
     Resumed,
     TimerFired,
     VerdictReached,
 )
 from processor.core.preparation import Fact
 from processor.core.proof import Proof
+from processor.core.state import Part, PendingRequest, Preparing
 from tests.core.lanes import DEADLINE, NOW, PREPARATION, REQUEST, arrived, named
 
 FOLLOWER = named("request-2")

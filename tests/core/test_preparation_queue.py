@@ -6,16 +6,7 @@ from typing import get_args
 
 import pytest
 
-from processor.core.messages import (
-    Activity,
-    Create,
-    Decision,
-    Part,
-    PendingRequest,
-    Resumed,
-    TimerFired,
-    VerdictReached,
-)
+from processor.core.messages import Create, Resumed, TimerFired, VerdictReached
 from processor.core.model import (
     MINUTE_MS,
     Outcome,
@@ -25,6 +16,7 @@ from processor.core.model import (
 from processor.core.preparation import RULES, Fact
 from processor.core.proof import Proof
 from processor.core.results import finished
+from processor.core.state import Activity, Decision, Part, PendingRequest
 from tests.core.lanes import (
     CREATE_RECORD,
     DEADLINE,

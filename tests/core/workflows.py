@@ -7,11 +7,8 @@ from processor.core.completion import Completion, Fact
 from processor.core.completion_steps import CompletionPolicy
 from processor.core.messages import (
     Call,
-    CompletionPhase,
-    Decision,
     Finished,
     Output,
-    Part,
     ReadResult,
     ReadStatus,
     ResultRead,
@@ -19,10 +16,10 @@ from processor.core.messages import (
     StatusRead,
     TimerFired,
     WebhookReceived,
-    WorkflowState,
 )
 from processor.core.model import DAY_MS, Origin, Witness
 from processor.core.proof import Proof
+from processor.core.state import CompletionPhase, Decision, Part, WorkflowState
 
 NOW = 1_800_000_000_000
 DEADLINE = NOW + 7 * DAY_MS

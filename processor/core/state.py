@@ -1,0 +1,198 @@
+"""Parts of the deciders' state, and what a decider answers.
+
+The state of a key is a mapping from part name to part; a decision names the parts that it changes. Every part has
+`timer` (when it wants to be woken) and `is_waiting` (a call or permit of it lives in memory only, so a new owner must
+be told to ask again). `schemas/internal` describes them byte by byte.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TypeAlias
+
+from processor.core.messages import Call, Observed, Output, Prepared, Started
+from processor.core.model import Instant, Origin, Timer, Witness
+from processor.core.proof import Operation
+
+
+@dataclass(frozen=True, slots=True)
+class PendingRequest:
+    """An accepted request before its creations are done; bodies are the JSON to send, rendered at arrival."""
+
+    origin: Origin
+    record_body: bytes | None
+    case_body: bytes | None
+    parameters_body: bytes | None
+    record_id: str | None
+    case_id: str | None
+    is_own: bool
+    timer: Timer | None
+    is_waiting: bool = False
+
+
+class Activity(StrEnum):
+    """What the head of a preparation lane is doing."""
+
+    CREATING = "creating"  # The call of `operation` is open, or about to be.
+    BACKING_OFF = "backing-off"
+    SUSPECT = "suspect"  # Refused; genuine or our own fault is being judged.
+
+
+@dataclass(frozen=True, slots=True)
+class Preparing:
+    """The head of a preparation lane: its active request, and the numbers of those that wait behind it."""
+
+    request: PendingRequest
+    operation: Operation
+    activity: Activity
+    attempt: int
+    parameters_id: str | None
+    why: str
+    waiting_first: int
+    waiting_next: int
+    timer: Timer | None
+    is_waiting: bool
+
+
+@dataclass(frozen=True, slots=True)
+class KnownRequest:
+    """A request id that was accepted, and the digest of what it said; kept until the duplicate memory ends.
+
+    `launch` remembers the id alone: there the digest is empty.
+    """
+
+    digest: bytes
+    timer: Timer | None
+    is_waiting: bool = False
+
+
+class LaunchPhase(StrEnum):
+    """Where the active request of a launch key stands."""
+
+    READY = "ready"  # Wants a permit.
+    BACKING_OFF = "backing-off"  # Not sent, or asked to wait; READY again at its timer.
+    INTENT = "intent"  # The call may be open; written before any byte was sent.
+    SUSPECT = "suspect"  # Refused; genuine or our own fault is being judged.
+    UNKNOWN = "unknown"  # The outcome is unknown; the adoption window is open.
+    HELD = "held"  # Unknown, window over: a late observation or a person ends it.
+
+
+@dataclass(frozen=True, slots=True)
+class Launching:
+    """The head of a launch key: its active request, and the numbers of those that wait behind it."""
+
+    prepared: Prepared
+    phase: LaunchPhase
+    attempt: int
+    failures: int  # In a row, for the back-off.
+    intent_at: Instant | None
+    send_before: Instant | None
+    call_deadline_at: Instant | None
+    is_past_deadline: bool  # The request's deadline passed while its call was open.
+    why: str
+    waiting_first: int
+    waiting_next: int
+    timer: Timer | None
+    is_waiting: bool
+    doubt_at: Instant | None = None  # The oldest intent of an earlier attempt that only a person called not executed.
+    has_candidates: bool = False  # Whether observations may be kept for this key; False spares the search for them.
+
+
+@dataclass(frozen=True, slots=True)
+class WaitingLaunch:
+    """A prepared request behind another one of the same record."""
+
+    prepared: Prepared
+    timer: Timer | None
+    is_waiting: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class KnownWorkflow:
+    """A workflow id that was claimed by a request of this record."""
+
+    request_id: str
+    timer: Timer | None
+    is_waiting: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """An observation that nobody claimed yet."""
+
+    observed: Observed
+    timer: Timer | None
+    is_waiting: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class GaveUp:
+    """A request that ended UNDETERMINED here: a late observation still brings its amendment."""
+
+    prepared: Prepared
+    intent_at: Instant
+    attempts: int
+    timer: Timer | None
+    is_waiting: bool = False
+
+
+class CompletionPhase(StrEnum):
+    """Where a workflow stands."""
+
+    EARLY = "early"  # A webhook came before our own start; the grace period runs.
+    OBSERVING = "observing"  # Grace over: a status read asks which record it belongs to.
+    FORGETTING = "forgetting"  # Told to launch, or nobody's; remembered a while so that repeats cost nothing.
+    RUNNING = "running"  # Started by us; the end is not known.
+    FETCHING = "fetching"  # The API said that it ended well; its result is on the way.
+    EXPIRED = "expired"  # The deadline passed; a late real outcome still brings an amendment.
+    ENDED = "ended"  # The last result is out. Final.
+
+
+@dataclass(frozen=True, slots=True)
+class WorkflowState:
+    """The head of a workflow id."""
+
+    phase: CompletionPhase
+    workflow_id: str  # As the provider spells it.
+    started: Started | None  # Its `revision` is that of the next result: 2 after EXPIRED.
+    webhook_at: Instant | None  # When the first webhook came that no status read has refuted yet.
+    has_hint: bool  # A webhook came while the open read was already under way: read again.
+    status: str | None  # As last read.
+    attempt: int  # Number of the open or last call.
+    polls: int  # Polls in a row since the last hint; while observing, how often the provider knew no such workflow.
+    failures: int  # Failed reads in a row, for the back-off.
+    poll_at: Instant | None
+    closes_at: Instant  # When the phase ends by itself: grace over, deadline, amendment window over, forgotten.
+    ended_badly_reads: int
+    ended_at: Instant | None  # When a final status was first read.
+    seen_by: Witness | None  # Who told of the end first; before it: a start that came with a final status.
+    claimed_by: tuple[str, ...]  # Requests that claimed this workflow id later and were refused.
+    timer: Timer | None
+    is_waiting: bool
+
+
+Part: TypeAlias = (
+    Preparing
+    | PendingRequest
+    | KnownRequest
+    | Launching
+    | WaitingLaunch
+    | KnownWorkflow
+    | Candidate
+    | GaveUp
+    | WorkflowState
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What a decider answers: changed parts (None deletes), calls to make once committed, messages to publish.
+
+    `wants_permit`: the engine must bring `PermitGranted` for this workflow as soon as slot, budget and token
+    are there. At most one permit is wanted a key.
+    """
+
+    changes: Mapping[str, Part | None] = field(default_factory=dict)
+    calls: tuple[Call, ...] = ()
+    outputs: tuple[Output, ...] = ()
+    wants_permit: str | None = None
