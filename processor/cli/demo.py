@@ -110,7 +110,7 @@ async def _performed(options: Options) -> int:
         _tell_end(stage, options.batch, ended, as_json=options.as_json)
         stage.is_kept = stage.is_kept or not ended.verdict.is_good
         if stage.is_kept and not stage.is_embedded:
-            complain(f"the demo's topics and groups are kept; their names begin with {stage.settings.application_id}.")
+            complain(f"what was made on your servers is kept; names begin with {stage.settings.application_id}.")
     return 0 if ended.verdict.is_good else EXIT_FINDING
 
 
