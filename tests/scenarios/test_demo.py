@@ -197,13 +197,15 @@ def test_the_whole_job_on_a_real_cluster(bootstrap_servers: str) -> None:
 
 
 @pytest.mark.slow
-def test_too_little_time_is_told_request_by_request() -> None:
+def test_too_little_time_is_told_request_by_request(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A demo that did not get to its end says so, names the requests without a result, and exits 1."""
+    monkeypatch.setenv("TMPDIR", str(tmp_path))  # Its log is kept there.
     ended = demo("--count", "3", "--timeout", "1")
     assert ended.returncode == 1
     assert "not every request had its result within 1 s" in ended.stderr
     assert "demo-0003: no result; not accepted" in ended.stderr
     assert "Next:" not in ended.stdout
+    assert [path.name for path in tmp_path.rglob("*.log")] == ["processor.log"]
 
 
 @pytest.mark.slow
