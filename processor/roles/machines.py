@@ -59,6 +59,7 @@ CUSTODY, REQUEST_ID, WORKFLOW, RESULTS_TOPIC, REQUEST_KEY = (
     "results-topic",
     "request-key",
 )
+VALUE_OMITTED = "dlq.value.omitted"  # How many bytes the original had that no dead letter of ours can hold.
 KEY_LENGTH_MAX = 512
 _RECORD_OVERHEAD_BYTES = 8 * 1024  # Keys, headers and framing beside a value.
 
@@ -85,6 +86,7 @@ class _Machine:
         self.input_topic, self.state_topic = topics
         self._decider: Any = decider
         self._writing = writing
+        self._room = writing.topics.record_bytes_max - _RECORD_OVERHEAD_BYTES
         self.encode = writing.codec.encode
         self.decode = writing.codec.decode
 
@@ -141,23 +143,25 @@ class _Machine:
 
     def _event(self, topic: str, event: Finished | Progressed) -> OutputRecord:
         value, headers = self._writing.encoder.encode(topic, event)
-        room = self._writing.topics.record_bytes_max - _RECORD_OVERHEAD_BYTES
-        if len(value) > room and isinstance(event, Finished) and event.result is not None:
+        if len(value) > self._room and isinstance(event, Finished) and event.result is not None:
             lean = replace(event, result=None, result_omitted="too-large")
             value, headers = self._writing.encoder.encode(topic, lean)
         key = event.origin.key
         return OutputRecord(topic, event.origin.request_id.encode() if key is None else key, value, headers)
 
     def _dead_letter(self, record: InputRecord, fault: Fault) -> OutputRecord:
+        """Return a record's dead letter; of one that was written with a higher limit than ours, what fits."""
         where = Coordinates(record.topic, record.partition, record.offset)
-        headers = dead_letter_headers(
-            record.headers,
-            fault,
-            where,
-            failed_at=record.timestamp,
-            version=self._writing.version,
-        )
-        return OutputRecord(self._writing.topics.dead_letters, record.key, record.value, headers)
+        at, version = record.timestamp, self._writing.version
+        headers = dead_letter_headers(record.headers, fault, where, failed_at=at, version=version)
+        key, value, topic = record.key, record.value, self._writing.topics.dead_letters
+        if _size(key, value, headers) > self._room:  # Where it was read, it still is.
+            headers = (*headers, (VALUE_OMITTED, str(len(value or b"")).encode()))
+            value = b""
+        if _size(key, value, headers) > self._room:
+            headers = dead_letter_headers((), fault, where, failed_at=at, version=version)
+            key = None
+        return OutputRecord(topic, key, value, headers)
 
 
 class PreparationMachine(_Machine):
@@ -189,8 +193,9 @@ class PreparationMachine(_Machine):
     def arrived(self, record: InputRecord) -> tuple[str, RequestArrived]:
         """Return lane and fact of a request event; raises PoisonError, RegistryUnavailable."""
         bytes_max = self._writing.topics.request_bytes_max
-        if record.value is not None and len(record.value) > bytes_max:
-            raise UndecodableMessage("too-large", f"a request of {len(record.value)} bytes; {bytes_max} are allowed")
+        size = len(record.value or b"") + len(record.key or b"")
+        if size > bytes_max:
+            raise UndecodableMessage("too-large", f"a request of {size} bytes; {bytes_max} are allowed")
         request = self._decoder.decode(record.topic, record.value, record.headers)
         lane = lane_key(record.key) if record.key is not None else lane_key(request.request_id.encode())
         return lane, RequestArrived(request, record.key, read_traceparent(record.headers))
@@ -294,6 +299,10 @@ def lane_key(key: bytes) -> str:
     if text and "\0" not in text and len(key) <= KEY_LENGTH_MAX:
         return text
     return f"sha256:{hashlib.sha256(key).hexdigest()}"
+
+
+def _size(key: bytes | None, value: bytes | None, headers: Headers) -> int:
+    return len(key or b"") + len(value or b"") + sum(len(name) + len(content) for name, content in headers)
 
 
 def _value(record: InputRecord) -> bytes:
