@@ -25,7 +25,7 @@ check: .venv/development
 	@$(BIN)/ruff format --check --quiet . || { echo "run $(BIN)/ruff format ."; exit 1; }
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/mypy processor tests $(wildcard bench/*.py)
-	@$(BIN)/pytest -q -m "$(LOCAL_ONLY)"
+	@$(BIN)/pytest -q -n 2 --dist loadfile -m "$(LOCAL_ONLY)"
 
 test: .venv/development jars
 	@$(BIN)/pytest -q

@@ -15,6 +15,7 @@ import structlog
 from prometheus_client import CollectorRegistry, generate_latest
 
 from processor.errors import ApiUnavailable
+from processor.kafka_config import CLIENT_LOGGER
 from processor.logs import (
     KAFKA_LOGGER,
     LINES_PER_WINDOW_MAX,
@@ -52,6 +53,7 @@ class Pipe:
 def _logging_as_before() -> Iterator[None]:
     """Leave the process's logging to the next test as it was."""
     root = logging.getLogger()
+    CLIENT_LOGGER.propagate = True  # Commands that ran before silence it for the whole process.
     kept = (root.handlers[:], root.level, sys.excepthook, threading.excepthook, sys.unraisablehook)
     yield
     root.handlers[:], root.level = kept[0], kept[1]

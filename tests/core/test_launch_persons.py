@@ -95,7 +95,7 @@ def test_a_person_who_gives_up_ends_the_request_until_a_trace_comes() -> None:
 
 
 @pytest.mark.parametrize("resolution", Resolution)
-@pytest.mark.parametrize("phase", [None, *set(LaunchPhase) - {LaunchPhase.UNKNOWN, LaunchPhase.HELD}])
+@pytest.mark.parametrize("phase", [None, *sorted(set(LaunchPhase) - {LaunchPhase.UNKNOWN, LaunchPhase.HELD})])
 def test_a_decision_about_a_run_that_is_not_unknown_is_refused_visibly(
     phase: LaunchPhase | None, resolution: Resolution
 ) -> None:
