@@ -1,6 +1,6 @@
 """The simulated provider as a process of its own, and what a test may ask of it.
 
-`python -m tests.support.provider SETTINGS` serves one; SETTINGS is a JSON object of the simulator's fields.
+`python -m tests.support.provider PORT SETTINGS` serves one; SETTINGS is a JSON object of the simulator's fields.
 """
 
 import json
@@ -15,6 +15,7 @@ import httpx
 
 from processor.simulator.server import serve
 from processor.simulator.settings import settings_from
+from tests.support.java import free_port
 
 KEY, SECRET = "simulator-key", "simulator-secret"
 VERSION_2 = "application/json;version=2"
@@ -26,16 +27,36 @@ class Provider:
     def __init__(self, directory: Path, group: int, **given: object) -> None:
         """Start it and wait until it serves; `group` is the process group to join."""
         self.ledger_file = directory / "ledger.jsonl"
-        settings = json.dumps({"ledger_file": str(self.ledger_file), **given})
-        command = (sys.executable, "-m", "tests.support.provider", settings)
-        with (directory / "provider.log").open("ab") as log:
-            self._process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log, process_group=group
-            )
-        assert self._process.stdout is not None, "its address comes over a pipe"
-        self.url = self._process.stdout.readline().decode().strip()
-        assert self.url, f"the provider did not start; see {log.name}"
+        self._log_file = directory / "provider.log"
+        self._settings: dict[str, object] = {"ledger_file": str(self.ledger_file), **given}
+        self._group = group
+        self._port = free_port()
+        self.url = f"http://127.0.0.1:{self._port}"
         self._client = httpx.Client(base_url=self.url, timeout=10)
+        self._process: subprocess.Popen[bytes] | None = None
+        self.start()
+
+    def start(self) -> None:
+        """Start it, also again after a crash: it knows its ledger, and sends webhooks to the same ports."""
+        assert self._process is None, "the provider runs already"
+        command = (sys.executable, "-m", "tests.support.provider", str(self._port), json.dumps(self._settings))
+        with self._log_file.open("ab") as log:
+            self._process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log, process_group=self._group
+            )
+        assert self._process.stdout is not None, "it says over a pipe that it serves"
+        assert self._process.stdout.readline(), f"the provider did not start; see {self._log_file}"
+
+    def crash(self) -> None:
+        """End it at once: connections are refused until it is started again; what it executed stays in the ledger."""
+        process = self._process
+        if process is None:
+            return
+        process.kill()
+        process.wait()
+        if process.stdout is not None:
+            process.stdout.close()
+        self._process = None
 
     @contextmanager
     def faults(self, **given: object) -> Iterator[None]:
@@ -53,7 +74,8 @@ class Provider:
 
     def send_webhooks_to(self, *ports: int) -> None:
         """Send webhooks to these ports of this machine in turn."""
-        self._client.post("/_simulator/targets", json={"urls": [str(port) for port in ports]}).raise_for_status()
+        self._settings["webhook_urls"] = targets = [str(port) for port in ports]
+        self._client.post("/_simulator/targets", json={"urls": targets}).raise_for_status()
 
     def send_webhook(self, workflow_id: str, status: str = "COMPLETED") -> int:
         """Send one webhook, signed, once; return the receiver's status."""
@@ -90,23 +112,20 @@ class Provider:
         answer.raise_for_status()
         return str(answer.json()["id"])
 
-    def stop(self) -> None:
-        """End it as a crash would; what it executed stays in the ledger file."""
+    def close(self) -> None:
+        """End it for good."""
         self._client.close()
-        self._process.kill()
-        self._process.wait()
-        if self._process.stdout is not None:
-            self._process.stdout.close()
+        self.crash()
 
 
 def main() -> None:
-    """Serve until told to stop; the address stands on the first line of standard output."""
+    """Serve until told to stop; a line on standard output says from when."""
 
     def tell(url: str) -> None:
         sys.stdout.write(f"{url}\n")
         sys.stdout.flush()
 
-    serve(settings_from(json.loads(sys.argv[1])), port=0, on_ready=tell)
+    serve(settings_from(json.loads(sys.argv[2])), port=int(sys.argv[1]), on_ready=tell)
 
 
 if __name__ == "__main__":

@@ -201,7 +201,7 @@ def world(
         registry_url = stack.enter_context(registry_in_thread())
         made = World(bootstrap_servers, registry_url, directory, group)
         made.provider = Provider(directory, group, **{"webhook_retry_s": 1, **(simulator or {})})
-        stack.callback(made.provider.stop)
+        stack.callback(made.provider.close)
         made.environ = _environ(made, registry_url, dict(settings or {}))
         made.write_catalogue(workflows or catalogue())
         _create_topics(made)
