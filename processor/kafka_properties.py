@@ -22,7 +22,7 @@ REFUSED_PROPERTIES: Mapping[str, str] = {
     "auto.commit.interval.ms": _IN_TRANSACTION,
     "enable.auto.offset.store": _IN_TRANSACTION,
     "isolation.level": "only committed records may be read; leave it out",
-    "auto.offset.reset": "a missing offset must stay an error; set PROCESSOR_KAFKA__FIRST_START for the first start",
+    "auto.offset.reset": "a first start reads from the beginning; later a missing offset must stay an error",
     "enable.partition.eof": "a restore needs it; leave it out",
     "check.crcs": "a broken record must be noticed; leave it out",
     "partition.assignment.strategy": "partitions must move cooperatively; leave it out",

@@ -87,11 +87,6 @@ class KafkaSettings(_Section):
         default={},
         description="Any other librdkafka properties, as a JSON object; those that would break a promise are refused",
     )
-    first_start: Literal["earliest", "latest"] = Field(
-        default="earliest",
-        description="Where a group without any committed offset begins to read requests; later a missing offset is an "
-        "error",
-    )
     session_timeout_ms: Millis | None = Field(
         default=None,
         description="Silence after which a member counts as dead (45000 where unset); group protocol classic only",

@@ -3,12 +3,13 @@
 Pure; `avro` turns the records into bytes.
 """
 
+import hashlib
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from math import isfinite
 from typing import Any, TypeAlias, cast
-from uuid import UUID, uuid5
+from uuid import UUID
 
 from processor.core.messages import Finished, Progressed
 from processor.core.model import Document, Instant, JsonValue, OnboardingRequest, Origin, Phone, Subject
@@ -102,7 +103,12 @@ def event_id(record: str, *of: object) -> str:
 
     UUID version 5 (RFC 9562) of the record name and what identifies the event, joined by `/`.
     """
-    return str(uuid5(EVENT_NAMESPACE, "/".join((record, *map(str, of)))))
+    name = "/".join((record, *map(str, of))).encode()
+    digest = bytearray(hashlib.sha1(EVENT_NAMESPACE.bytes + name, usedforsecurity=False).digest()[:16])
+    digest[6] = digest[6] & 0x0F | 0x50
+    digest[8] = digest[8] & 0x3F | 0x80
+    text = digest.hex()  # By hand: `uuid.uuid5` takes four times as long.
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
 def _from_origin(origin: Origin) -> Record:

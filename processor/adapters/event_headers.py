@@ -5,6 +5,7 @@ Sources: CloudEvents 1.0 Kafka protocol binding; W3C Trace Context.
 
 import re
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import TypeAlias
 
 from processor.adapters.schema_files import PUBLIC_NAMESPACE, PUBLIC_RECORDS
@@ -56,4 +57,9 @@ def read_traceparent(headers: Headers) -> str | None:
 def rfc3339(at: Instant) -> str:
     """Return an instant as RFC 3339 text, UTC, with milliseconds."""
     seconds, milliseconds = divmod(at, SECOND_MS)
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{milliseconds:03}Z"
+    return f"{_to_the_second(seconds)}.{milliseconds:03}Z"
+
+
+@lru_cache(maxsize=64)  # Events come many a second, and formatting costs more than all the rest of their headers.
+def _to_the_second(seconds: int) -> str:
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}"

@@ -14,6 +14,11 @@ from processor.core.keys import canonical_id
 from processor.core.model import JsonValue, OnboardingRequest
 from processor.core.paths import compile_path, subject_json
 
+# Made once: `json.dumps` with options makes an encoder for each call.
+_canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
+_plain = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
+
+
 Render: TypeAlias = Callable[[OnboardingRequest], bytes]
 
 DIGEST_BYTES = 16
@@ -65,11 +70,11 @@ def content_digest(request: OnboardingRequest) -> bytes | None:
         canonical_id(request.case_id or ""),
     ]
     try:
-        text = json.dumps(content, sort_keys=True, separators=(",", ":"))
+        text = _canonical(content)
     except RecursionError:
         return None
     return sha256(text.encode()).digest()[:DIGEST_BYTES]
 
 
 def _json_bytes(value: JsonValue) -> bytes:
-    return json.dumps(value, separators=(",", ":"), allow_nan=False).encode()
+    return _plain(value).encode()

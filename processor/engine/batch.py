@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from processor.engine.entries import StoredPosition
 from processor.engine.partition import Partition
@@ -9,8 +10,7 @@ from processor.engine.ports import Answer, Call, Change, Fact, InputRecord, Outp
 from processor.errors import PoisonError
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(NamedTuple):
     """One fact for one key, with where it came from, so that an aborted transaction can decide it again."""
 
     ticket: Ticket

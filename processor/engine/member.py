@@ -15,7 +15,7 @@ from processor.engine.batch import Batch, Event, Sealed
 from processor.engine.calls import Calls
 from processor.engine.entries import split_key
 from processor.engine.parking import ParkingLot
-from processor.engine.partition import Partition, Phase, is_running
+from processor.engine.partition import EVIDENCE_WAIT_MS, Partition, Phase, is_running
 from processor.engine.ports import (
     Caller,
     Checkpoint,
@@ -50,6 +50,7 @@ class Limits:
     timers_max: int = 200  # Fired in one turn, for each partition.
     depth_max: int | None = None  # Live requests here before intake pauses; None never pauses.
     drain_ms: int = 40_000
+    evidence_wait_ms: int = EVIDENCE_WAIT_MS
     aborts_max: int = 100  # In a row, before the process gives up.
     purge_interval_ms: int = 60_000
     position_age_ms: int = 7 * 24 * 3_600_000  # Internal input younger than this is never purged.
@@ -80,10 +81,9 @@ class Member:
         self._calls = Calls(machine, log, caller, clock, observer)
         self._clock = clock
         self._observer = observer
-        self._process_id = process_id
-        self._limits = limits
+        self._process_id, self._limits = process_id, limits
         self._is_downstream_full = is_downstream_full
-        self._restorer = Restorer(machine, log, open_store, clock, observer)
+        self._restorer = Restorer(machine, log, open_store, clock, observer, evidence_wait_ms=limits.evidence_wait_ms)
         self._parking = ParkingLot(machine, observer, build)
         self._upkeep = Upkeep(
             Purger(log, observer, interval_ms=limits.purge_interval_ms, age_ms=limits.position_age_ms),
@@ -94,9 +94,7 @@ class Member:
         self._batch = Batch()
         self._redo: list[Event] = []
         self._membership: Any = None
-        self._epochs = 0
-        self._transactions = 0
-        self._aborts = 0
+        self._epochs = self._transactions = self._aborts = 0
         self._committed_at = 0
         self._leave_by: float = math.inf  # One budget for leaving and the revocation within it.
         self._unknown: Sealed | None = None

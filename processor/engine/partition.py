@@ -19,7 +19,7 @@ from processor.engine.entries import (
 )
 from processor.engine.ports import Change, Checkpoint, Decision, Entry, Machine, OutputRecord, Owned, Store
 
-EVIDENCE_WAIT_MAX_MS = 3_600_000
+EVIDENCE_WAIT_MS = 3_600_000  # A timer waits no longer for what came before it.
 EVIDENCE_STEP_MS = 200
 CACHED_PARTS_MAX = 20_000
 _EVICTED_AT_ONCE = CACHED_PARTS_MAX // 10
@@ -74,7 +74,13 @@ class StateView(Mapping[str, Any]):
 class Partition:
     """State, position and timers of one owned partition."""
 
-    def __init__(self, owned: Owned, machine: Machine, store: Store) -> None:
+    def __init__(
+        self,
+        owned: Owned,
+        machine: Machine,
+        store: Store,
+        evidence_wait_ms: int = EVIDENCE_WAIT_MS,
+    ) -> None:
         self.owned = owned
         self.phase = Phase.RESTORING
         self.token = ""
@@ -85,6 +91,7 @@ class Partition:
         self.parked: dict[str, int] = {}  # Parked state key -> number of its next parked event.
         self._parked_before: dict[str, int] = {}  # The same before the open transaction.
         self._machine = machine
+        self._evidence_wait_ms = evidence_wait_ms
         self._store = store
         self._overlay: dict[str, Any] = {}
         self._cache: dict[str, Any] = {}
@@ -263,7 +270,7 @@ class Partition:
         """Return the latest instant of which everything that had come is decided (or an hour ago, if later)."""
         if self._observed is not None and self.read_to >= self._observed[1]:
             self._evidence_at, self._observed = self._observed[0], None
-        return max(self._evidence_at, now - EVIDENCE_WAIT_MAX_MS)
+        return max(self._evidence_at, now - self._evidence_wait_ms)
 
     def next_due(self, now: int) -> int | None:
         """Return when the next timer may fire, or must be looked at, as far as is known."""

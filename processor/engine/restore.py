@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from processor.engine.entries import POSITION_KEY, StoredPosition, position_in, unpack
-from processor.engine.partition import Partition, Phase
+from processor.engine.partition import EVIDENCE_WAIT_MS, Partition, Phase
 from processor.engine.ports import (
     Change,
     Checkpoint,
@@ -45,15 +45,18 @@ class _Restore:
 class Restorer:
     """Restores the partitions that were assigned, a bit each turn, so that polling never stops."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # its outside, passed once
         self,
         machine: Machine,
         log: Log,
         open_store: Callable[[int], Store],
         clock: Callable[[], int],
         observer: Observer,
+        *,
+        evidence_wait_ms: int = EVIDENCE_WAIT_MS,
     ) -> None:
         self._machine = machine
+        self._evidence_wait_ms = evidence_wait_ms
         self._log = log
         self._open_store = open_store
         self._clock = clock
@@ -68,7 +71,7 @@ class Restorer:
     def begin(self, owned: Owned) -> Partition:
         """Return the partition, still to be restored."""
         store = self._open_store(owned.partition)
-        partition = Partition(owned, self._machine, store)
+        partition = Partition(owned, self._machine, store, self._evidence_wait_ms)
         self._restores[owned.partition] = _Restore(partition, store, self._clock())
         return partition
 

@@ -121,6 +121,7 @@ def _member(
         purge_interval_ms=_ms(engine.purge_interval_s),
         position_age_ms=_ms(engine.position_age_s),
         watchdog_ms=_ms(engine.watchdog_s),
+        evidence_wait_ms=_ms(engine.evidence_wait_s_max),
     )
     return Member(
         machine,

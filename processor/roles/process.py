@@ -1,6 +1,7 @@
 """One process: the roles it was asked for, what they share, and the order of start and stop."""
 
 import asyncio
+import gc
 import signal
 import uuid
 from collections.abc import Callable, Iterator, Sequence
@@ -35,6 +36,7 @@ DISTRIBUTION = "onboarding-processor"
 OPS_LIMITS = ListenerLimits(connections_max=64, drain_s=1.0)
 FLUSH_S = 5.0
 EXIT_CRASHED = 1
+GC_THRESHOLDS = (100_000, 50, 50)
 
 
 class Role(StrEnum):
@@ -155,11 +157,22 @@ async def serve(settings: Settings, catalogue: Catalogue, roles: Sequence[Role])
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, is_over.set)
+    _collect_seldom()
     process = Process(settings, catalogue, roles, on_crash=crashed)
     await process.start()
     await is_over.wait()
     await process.stop()
     return EXIT_CRASHED if crashes else 0
+
+
+def _collect_seldom() -> None:
+    """Let the collector of cycles look at new objects only, and seldom.
+
+    Deciders make many small values and no cycles; with Python's defaults the collector took a fifth of their time.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*GC_THRESHOLDS)
 
 
 def run(settings: Settings, roles: Sequence[str]) -> int:

@@ -84,10 +84,10 @@ def test_unclaimed_workflows_of_the_record_are_candidates() -> None:
 
 def test_what_is_not_held_costs_no_memory_and_no_decoding() -> None:
     """Requests that go on and ids that are known are many: their bytes are not looked at."""
-    damaged = replace(record(KnownRequest(b"", None), "request/r-1"), value=b"")
+    damaged = record(KnownRequest(b"", None), "request/r-1")._replace(value=b"")
     position = InputRecord("state", 3, 0, POSITION_KEY.encode(), b"", (), AT)
     running = Entry(gauge=0, due_at=None, is_behind_evidence=False, is_waiting=False, body=b"not looked at")
-    assert view(damaged, position, replace(record(None), value=pack(running))).held() == []
+    assert view(damaged, position, record(None)._replace(value=pack(running))).held() == []
 
 
 def test_the_oldest_doubt_comes_first() -> None:
@@ -102,12 +102,12 @@ def test_keys_that_are_set_aside_are_listed_with_the_build_that_failed() -> None
     """What is parked waits for a new build, and somebody must know."""
     (found,) = view(parked(0), parked(1)).parked()
     assert (found.decider, found.partition, found.facts, found.build) == ("launch", 3, 2, "b-1")
-    assert view(parked(0), replace(parked(0), value=None)).parked() == []
+    assert view(parked(0), parked(0)._replace(value=None)).parked() == []
 
 
 def test_state_of_a_newer_build_is_not_guessed_at() -> None:
     """A wrong list would be worse than none."""
-    newer = replace(record(head(LaunchPhase.HELD)), value=b"\x63" * 40)
+    newer = record(head(LaunchPhase.HELD))._replace(value=b"\x63" * 40)
     with pytest.raises(StateUnreadable):
         view(newer)
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from processor.adapters.store_memory import MemoryStore
 from processor.engine.entries import storage_key
-from processor.engine.partition import EVIDENCE_STEP_MS, EVIDENCE_WAIT_MAX_MS, Partition, is_running
+from processor.engine.partition import EVIDENCE_STEP_MS, EVIDENCE_WAIT_MS, Partition, is_running
 from processor.engine.ports import Checkpoint, Owned
 from tests.engine.toy import Decision, Head, Known, Timer, Toy, Waiting
 
@@ -150,8 +150,8 @@ def test_evidence_is_waited_for_an_hour_at_most() -> None:
     book = Book()
     book.change(a=known(100, behind=True))
     book.commit()
-    assert list(book.partition.due(99 + EVIDENCE_WAIT_MAX_MS, 99)) == []
-    assert len(book.partition.due(100 + EVIDENCE_WAIT_MAX_MS, 99)) == 1
+    assert list(book.partition.due(99 + EVIDENCE_WAIT_MS, 99)) == []
+    assert len(book.partition.due(100 + EVIDENCE_WAIT_MS, 99)) == 1
 
 
 def test_a_timer_that_waits_for_evidence_does_not_keep_the_loop_awake() -> None:
