@@ -7,6 +7,7 @@ import struct
 import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -32,6 +33,7 @@ _POSITION_KEY = POSITION_KEY.encode()
 _METADATA_PREFIX = b"CGMDv2:"
 _GENERATION = struct.Struct("=i")
 _ANY_PARTITION = -1
+_SLOW = KafkaFailure("_TIMED_OUT", is_fatal=False, is_retriable=True, requires_abort=True)
 _TRIES_MAX = 5
 
 
@@ -47,6 +49,7 @@ class KafkaConfig:
     evidence: Mapping[str, Any]
     admin: Mapping[str, Any]
     request_s: float = 5.0
+    unstable_s: float = 30.0  # Above transaction.timeout.ms and the broker's sweep: what is pending then is stuck.
     commit_s: float = 8.0  # Below transaction.timeout.ms, after which the broker aborts by itself.
     seek_s: float = 5.0
 
@@ -61,6 +64,7 @@ class KafkaLog:
         self._evidence = Producer(dict(config.evidence))
         self._admin = AdminClient(dict(config.admin))
         self._producer: Producer | None = None
+        self._unstable_since_s: float | None = None
         self._fences = 0
         self._ends: dict[int, int] = {}
         self._partitions = 0
@@ -131,6 +135,33 @@ class KafkaLog:
             raise BrokerUnavailable(f"committed offsets of {self._config.input_topic}: {_name(error)}") from error
         return {part.partition: _position(part) for part in found}
 
+    def last_committed(self, partition: int) -> Position | None:
+        """Return the committed position to restore by; raises BrokerUnavailable.
+
+        A transaction whose coordinator was killed can stay pending in the group for ever. After a transaction's
+        longest life what is pending no longer counts here; the state itself still waits for its own stable end.
+        """
+        try:
+            found = self.committed([partition])[partition]
+        except BrokerUnavailable:
+            now_s = time.monotonic()
+            self._unstable_since_s = self._unstable_since_s or now_s
+            if now_s - self._unstable_since_s < self._config.unstable_s:
+                raise
+            return self._committed_without_pending(partition)
+        self._unstable_since_s = None
+        return found
+
+    def _committed_without_pending(self, partition: int) -> Position | None:
+        reader = Consumer({**self._config.consumer, "isolation.level": "read_uncommitted"})
+        try:
+            (found,) = reader.committed(self._inputs([partition]), timeout=self._config.request_s)
+            return _position(found)
+        except KafkaException as error:
+            raise BrokerUnavailable(f"committed offset of {self._config.input_topic}: {_name(error)}") from error
+        finally:
+            reader.close()
+
     def bounds(self, partition: int) -> tuple[int, int]:
         """Return first offset and high watermark of the input partition; raises BrokerUnavailable."""
         return self._bounds(self._config.input_topic, partition)
@@ -144,13 +175,29 @@ class KafkaLog:
         if not self._partitions:
             topic = self._config.input_topic
             try:
-                metadata = self._admin.list_topics(topic, timeout=self._config.request_s)
+                found = self._admin.list_topics(topic, timeout=self._config.request_s).topics[topic]
             except KafkaException as error:
                 raise BrokerUnavailable(f"metadata of {topic}: {_name(error)}") from error
-            self._partitions = len(metadata.topics[topic].partitions)
+            if found.error is not None or not found.partitions:
+                raise BrokerUnavailable(f"metadata of {topic}: {found.error or 'no partitions'}")
+            self._partitions = len(found.partitions)
         return self._partitions
 
     def _bounds(self, topic: str, partition: int) -> tuple[int, int]:
+        try:
+            return self._asked_bounds(topic, partition)
+        except BrokerUnavailable:
+            # After a leader change the client asks with a stale epoch until its metadata is renewed.
+            self._renew_metadata(topic)
+            return self._asked_bounds(topic, partition)
+
+    def _renew_metadata(self, topic: str) -> None:
+        try:
+            self._admin.list_topics(topic, timeout=self._config.request_s)
+        except KafkaException as error:
+            raise BrokerUnavailable(f"metadata of {topic}: {_name(error)}") from error
+
+    def _asked_bounds(self, topic: str, partition: int) -> tuple[int, int]:
         # Asked as a reader of uncommitted records: the stable offset would hide what is being committed.
         part = TopicPartition(topic, partition)
         first, last = OffsetSpec.earliest(), OffsetSpec.latest()  # type: ignore[no-untyped-call]
@@ -195,18 +242,46 @@ class KafkaLog:
             producer.begin_transaction()
             step = Step.PRODUCE
             self._produce(producer, records)
+            # Offsets that the group holds as pending must stand for records that are in the log: a restore that no
+            # longer waits for the group still waits for those.
+            if producer.flush(self._config.request_s):
+                return self._failed(producer, step, _SLOW), {}
             step = Step.SEND_OFFSETS
             offsets = [
                 TopicPartition(self._config.input_topic, number, position.offset, position.token)
                 for number, position in positions.items()
             ]
-            producer.send_offsets_to_transaction(offsets, membership, self._config.request_s)
+            if not self._send_offsets(producer, offsets, membership):
+                self._discard()
+                return Outcome.ABORTED, {}  # Nothing was committed: the commit was never asked for.
             step = Step.COMMIT
             producer.commit_transaction(self._config.commit_s)
         except KafkaException as error:
             return self._failed(producer, step, _failure(error)), {}
         self._fences = 0
         return Outcome.COMMITTED, self._ends
+
+    def _send_offsets(self, producer: Producer, offsets: list[TopicPartition], membership: object) -> bool:
+        """Add positions to the transaction; False when the call does not come back (librdkafka#5456).
+
+        It can ignore its time-out, so a thread of its own waits for it, which is left behind then.
+        """
+        call: Future[None] = Future()
+
+        def send() -> None:
+            try:
+                producer.send_offsets_to_transaction(offsets, membership, self._config.request_s)
+            except KafkaException as error:
+                call.set_exception(error)
+            else:
+                call.set_result(None)
+
+        threading.Thread(target=send, name="send-offsets", daemon=True).start()
+        try:
+            call.result(self._config.request_s + 1)
+        except TimeoutError:
+            return False
+        return True
 
     def end_transaction(self) -> None:
         """Replace the producer: its initialisation ends what its predecessor left open."""

@@ -60,6 +60,8 @@ def pending_of(
     record_id = None if is_of_cases else _given(request.record_id)
     case_id = _given(request.case_id) if is_of_cases or templates.case else None
     bare = PendingRequest(origin, None, None, None, record_id, case_id, is_own=False, timer=None)
+    if not (record_id or "").isprintable() or not (case_id or "").isprintable():
+        return replace(bare, record_id=None, case_id=None), "the record or case id holds control characters"
     try:
         pending = replace(
             bare,

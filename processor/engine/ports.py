@@ -271,6 +271,13 @@ class Log(Protocol):
         """Return committed positions, once no transaction of theirs is open; raises BrokerUnavailable."""
         ...
 
+    def last_committed(self, partition: int) -> Position | None:
+        """Return the committed position to restore by, however long a transaction stays pending.
+
+        Raises BrokerUnavailable.
+        """
+        ...
+
     def bounds(self, partition: int) -> tuple[int, int]:
         """Return first offset and high watermark of the input partition; raises BrokerUnavailable."""
         ...

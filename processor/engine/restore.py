@@ -34,7 +34,6 @@ class _Restore:
     partition: Partition
     store: Store
     began_at: int
-    tried_at: int = 0
     end: int | None = None  # None until the positions are known.
     committed: Position | None = None
     records: int = 0
@@ -62,6 +61,7 @@ class Restorer:
         self._clock = clock
         self._observer = observer
         self._restores: dict[int, _Restore] = {}
+        self._retry_at = 0
 
     @property
     def is_busy(self) -> bool:
@@ -85,25 +85,30 @@ class Restorer:
         """Go on; return the partitions that are whole now."""
         if not self._restores:
             return []
-        for restore in list(self._restores.values()):
-            if restore.end is None and self._clock() - restore.tried_at >= RETRY_MS:
-                self._open(restore)
+        self._open_some()
         if any(restore.end is not None for restore in self._restores.values()):
             for item in self._log.state_poll(0.02):
                 self._read_or_stop(item)
         return [partition for partition in map(self._finish, list(self._restores.values())) if partition is not None]
 
-    def _open(self, restore: _Restore) -> None:
+    def _open_some(self) -> None:
+        """Find out what there is to read; where Kafka does not answer for one partition, the others wait as well."""
+        for restore in list(self._restores.values()):
+            if restore.end is None and self._clock() >= self._retry_at and not self._open(restore):
+                self._retry_at = self._clock() + RETRY_MS
+
+    def _open(self, restore: _Restore) -> bool:
         number = restore.partition.owned.partition
-        restore.tried_at = self._clock()
         try:
-            restore.committed = self._log.committed([number])[number]
+            restore.committed = self._log.last_committed(number)
             low, end = self._log.state_bounds(number)
             restore.read_to = self._begin_at(restore.store, low, end)
             self._log.state_start(number, restore.read_to or None)
-        except BrokerUnavailable:
-            return
+        except BrokerUnavailable as error:
+            self._observer.waiting_for(type(error).__name__)
+            return False
         restore.end = end
+        return True
 
     def _begin_at(self, store: Store, low: int, end: int) -> int:
         """Return from where the state must be read: from the store's checkpoint if that is of use, else all of it."""

@@ -23,6 +23,9 @@ from processor.roles.observer import EngineObserver, wall_clock
 from processor.roles.surroundings import Surroundings
 from processor.settings import Settings
 
+# Evidence outlives an outage of the broker: a proof helps as long as its run is unknown, and nothing is rerun.
+EVIDENCE_MS = 3_600_000
+
 log = structlog.stdlib.get_logger()
 
 
@@ -139,14 +142,13 @@ def _member(
 
 def _kafka(settings: Settings, machine: Machine, start_id: str) -> KafkaConfig:
     name = machine.name
-    evidence_ms = _ms(settings.engine.settle_margin_s)
     return KafkaConfig(
         input_topic=machine.input_topic,
         state_topic=machine.state_topic,
         consumer=consumer_config(settings, name),
         producer=producer_config(settings, name, start_id),
         reader=reader_config(settings, f"{name}.restore"),
-        evidence=plain_producer_config(settings, f"{name}.evidence", delivery_timeout_ms=evidence_ms),
+        evidence=plain_producer_config(settings, f"{name}.evidence", delivery_timeout_ms=EVIDENCE_MS),
         admin=client_config(settings, f"{name}.admin"),
         request_s=settings.kafka.operation_timeout_s,
     )

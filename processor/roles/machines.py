@@ -211,7 +211,7 @@ class LaunchMachine(_Machine):
 
     name = "launch"
     gauges: tuple[str, ...] = ("active", "waiting", "unknown", "held", "known", "candidate", "gave-up")
-    live_gauges = 4
+    live_gauges = 2  # What waits for evidence or a person is no backlog: it must not stop everybody's intake.
 
     def __init__(self, decider: Launch, writing: Writing) -> None:
         super().__init__(decider, writing, (writing.topics.launches, writing.topics.launch_state))

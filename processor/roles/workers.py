@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
 
 import structlog
 from confluent_kafka import KafkaException
@@ -46,13 +45,13 @@ class Workers:
         """Begin; what is not there yet is waited for in the background."""
         self._provider.start()
         self._starting = asyncio.create_task(self._start())
+        self._starting.add_done_callback(self._started)
 
     async def stop(self) -> None:
         """Let every decider drain and leave, then close the provider's side."""
         if self._starting is not None:
             self._starting.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._starting
+            await asyncio.wait([self._starting])
         budget_s = self._around.settings.engine.drain_s_max + LEAVE_MARGIN_S
         for decider in self.deciders.values():
             decider.ask_to_stop()
@@ -76,7 +75,10 @@ class Workers:
         why = self._provider.why_no_token()
         if why is not None:
             yield f"no token: {why}"
-        for pause in self._provider.backlog().paused:
+        backlog = self._provider.backlog()
+        if backlog.is_without_pauses:
+            yield f"{self._around.settings.topics.control} is not read yet: no call starts before"
+        for pause in backlog.paused:
             yield f"workflow {pause.workflow} is paused: {pause.reason}, {pause.why}"
 
     async def _start(self) -> None:
@@ -90,6 +92,12 @@ class Workers:
         while True:
             await asyncio.sleep(WATCH_S)
             self._measure()
+
+    def _started(self, starting: asyncio.Task[None]) -> None:
+        """End the process in order when starting failed for good: nobody else would say so."""
+        if not starting.cancelled() and (error := starting.exception()) is not None:
+            log.critical("process.crashed", exc_info=error)
+            self._on_crash()
 
     async def _wait_for(self, step: Callable[[], None]) -> None:
         """Repeat a step until it succeeds; meanwhile its reason stands on readiness."""
@@ -108,11 +116,13 @@ class Workers:
         """Raises BrokerUnavailable, SettingsInvalid."""
         settings = self._around.settings
         topics = settings.topics
-        wanted = [
-            *((topics.requests, topics.preparation_state) if "preparation" in self._names else ()),
-            *((topics.launches, topics.launch_state) if "launch" in self._names else ()),
-            *((topics.workflows, topics.completion_state) if "completion" in self._names else ()),
-        ]
+        mine = {
+            "preparation": (topics.requests, topics.preparation_state, topics.launches),
+            "launch": (topics.launches, topics.launch_state, topics.workflows),
+            "completion": (topics.workflows, topics.completion_state, topics.launches),
+        }
+        everyones = (topics.control, topics.dead_letters, *self._around.event_topics)
+        wanted = dict.fromkeys([*everyones, *(topic for name in self._names for topic in mine[name])])
         admin = AdminClient(client_config(settings, "start"))
         for topic in wanted:
             try:

@@ -205,6 +205,10 @@ class FakeLog:
             raise BrokerUnavailable("offsets are unstable")
         return {number: self._cluster.group.offsets.get(number) for number in partitions}
 
+    def last_committed(self, partition: int) -> Position | None:
+        """Return the committed position to restore by."""
+        return self.committed([partition])[partition]
+
     def bounds(self, partition: int) -> tuple[int, int]:
         """Return bounds of the input."""
         self._ask("bounds")
