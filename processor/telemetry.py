@@ -45,6 +45,8 @@ EVENT_SENTENCES: Mapping[str, str] = {
     "call.failed": "A call of the provider's API was not answered as hoped; what that proves.",
     "workflow.paused": "A workflow is paused: the fault is ours (credentials, permission, definition, many refusals).",
     "workflow.resumed": "A paused workflow goes on.",
+    "provider.unreachable": "The provider cannot be reached, or only fails; no call begins until a probe is answered.",
+    "provider.reachable": "The provider answers again; what waited goes on.",
     "token.renewed": "A new access token was obtained.",
     "token.refused": "The provider refuses our credentials.",
     # Webhooks.
@@ -204,6 +206,7 @@ class CallMetrics:
         self.in_flight = make.gauge("calls_in_flight", "Calls that are open.")
         self.permits_waiting = make.gauge("permits_waiting", "Launches that wait for a slot, the budget or a token.")
         self.paused = make.gauge("paused_workflows", "Whether a workflow is paused for a fault of ours.", "workflow")
+        self.unreachable = make.gauge("provider_unreachable", "Whether the provider counts as away: no call is begun.")
         self.tokens = make.counter("token_renewals", "Access tokens by outcome: renewed, refused, failed.", "outcome")
 
 

@@ -15,6 +15,7 @@ from processor.adapters.http import HttpClient, HttpSettings
 from processor.adapters.http_httpx import HttpxClient
 from processor.adapters.http_pyreqwest import PyreqwestClient
 from processor.adapters.pauses import Pauses
+from processor.adapters.reach import Reach, ReachableProvider
 from processor.adapters.workflows_api import WorkflowsApi
 from processor.core.catalogue import Catalogue
 from processor.core.messages import StatusRead
@@ -46,15 +47,15 @@ class ProviderSide:
         listener = _Listener(around.metrics, catalogue)
         self._settings = settings
         self._callers: list[ApiCaller] = []
-        self._client = _client(api)
+        self._client = Reach(_client(api), api.base_url, probe_deadline_s=api.call_deadline_s, tell=listener.reach)
         self._token_client: HttpClient = HttpxClient(_http(api))
         self._credential = credential(api, self._token_client, listener.token)
-        provider = WorkflowsApi(catalogue, api, self._client, self._credential, clock=wall_clock, tell=listener.request)
+        calls = WorkflowsApi(catalogue, api, self._client, self._credential, clock=wall_clock, tell=listener.request)
         who = credentials_fingerprint(api)
         prints = {name: fault_fingerprint(workflow, who) for name, workflow in catalogue.workflows.items()}
         watch: FaultWatch[Judged] = FaultWatch(refusals_max=api.refusals_in_row_max)
         self.dispatcher = Dispatcher(
-            provider,
+            ReachableProvider(calls, self._client),
             Gate(
                 slots_max=api.calls_in_flight_max,
                 bytes_max=engine.calls_bytes_max,
@@ -166,6 +167,14 @@ class _Listener:
         """A workflow that was held goes on."""
         self._calls.paused.labels(workflow).set(0)
         log.info("workflow.resumed", workflow=workflow)
+
+    def reach(self, why_away: str | None) -> None:
+        """The provider cannot be reached, or is back."""
+        self._calls.unreachable.set(0 if why_away is None else 1)
+        if why_away is None:
+            log.info("provider.reachable")
+        else:
+            log.error("provider.unreachable", why=why_away)
 
     def token(self, outcome: TokenOutcome, why: str) -> None:
         """An access token was asked for."""
