@@ -23,6 +23,7 @@ VERSION: Final = 1
 POLL_S: Final = 0.25
 RETRY_S: Final = 1.0
 REQUEST_S: Final = 5.0
+STOP_S: Final = 1.0
 
 
 def encode_standing(standing: Standing) -> bytes:
@@ -109,7 +110,7 @@ class ControlTopic:
         """Stop reading; what was not said by now is not said."""
         self._is_stopped.set()
         if self._thread.ident is not None:
-            self._thread.join(REQUEST_S + 2 * POLL_S)
+            self._thread.join(STOP_S)  # Stuck in a look-up, it ends with the process.
 
     def _serve(self) -> None:
         while not self._is_stopped.is_set():

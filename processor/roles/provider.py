@@ -1,5 +1,7 @@
 """The provider's side of a working process: its API, the gate before it, and the pauses that everyone follows."""
 
+import asyncio
+
 import structlog
 
 from processor.adapters.access_token import TokenOutcome, credential
@@ -105,7 +107,7 @@ class ProviderSide:
         for caller in self._callers:
             caller.close()
         await self.dispatcher.close(CLOSE_S)
-        self._control.close()
+        await asyncio.to_thread(self._control.close)
         await self._credential.close()
         await self._token_client.close()
         await self._client.close()  # Last: see its adapter.
