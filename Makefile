@@ -28,7 +28,8 @@ check: .venv/development
 	@$(BIN)/pytest -q -n 2 --dist loadfile -m "$(LOCAL_ONLY)"
 
 test: .venv/development jars
-	@$(BIN)/pytest -q
+	@$(BIN)/pytest -q -n 2 --dist loadfile -m "not broker and not registry and not storm"
+	@$(BIN)/pytest -q -m "broker or registry or storm"
 
 jars: need-java
 	@if command -v mvn >/dev/null && command -v java >/dev/null; then $(MAKE) -s .cache/jars.stamp; fi
