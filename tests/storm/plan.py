@@ -36,7 +36,15 @@ class Kill:
     pause_s: float
 
 
-Event: TypeAlias = Publish | PublishRubbish | Kill
+@dataclass(frozen=True, slots=True)
+class Outage:
+    """Let the provider crash, and start it again some seconds later."""
+
+    at_s: float
+    for_s: float
+
+
+Event: TypeAlias = Publish | PublishRubbish | Kill | Outage
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +57,7 @@ class Shape:
     gap_s_min: float = 1.0  # Closer together, and nobody lives long enough to be at work when it is killed.
     gap_s_max: float = 3.3
     workers: int = 3
+    outages: int = 2
     keys: int = 300
     rubbish: int = 12
     no_key_rate: float = 0.03
@@ -60,7 +69,7 @@ class Shape:
 def plan(shape: Shape, seed: int) -> list[Event]:
     """Draw a whole storm, in order of time."""
     source = Random(seed)
-    events = [*_requests(shape, source), *_rubbish(shape, source), *_kills(shape, source)]
+    events = [*_requests(shape, source), *_rubbish(shape, source), *_kills(shape, source), *_outages(shape, source)]
     return sorted(events, key=lambda event: event.at_s)
 
 
@@ -89,3 +98,10 @@ def _kills(shape: Shape, source: Random) -> Iterator[Event]:
     for _ in range(shape.kills):
         at_s += source.uniform(shape.gap_s_min, shape.gap_s_max)
         yield Kill(at_s, source.randrange(shape.workers), pause_s=source.uniform(0, 1))
+
+
+def _outages(shape: Shape, source: Random) -> Iterator[Event]:
+    """Draw one outage for each part of the storm, so that no two overlap."""
+    part_s = shape.publishing_s / shape.outages
+    for number in range(shape.outages):
+        yield Outage(number * part_s + source.uniform(5, part_s - 5), for_s=source.uniform(1, 4))

@@ -1,24 +1,27 @@
 """Whatever dies in between, every request ends in exactly one result and is run at most once.
 
 Three times `processor run` with all roles, one after the other killed with SIGKILL at random moments, while the
-provider loses and doubles webhooks and drops answers of runs that it executed.
+provider loses and doubles webhooks, drops answers of runs that it executed, and crashes itself now and then.
 """
 
+import os
 import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
 
-from tests.storm.plan import Event, Kill, Publish, PublishRubbish, Shape, plan
+from tests.storm.plan import Event, Kill, Outage, Publish, PublishRubbish, Shape, plan
 from tests.support.auditor import Report, audit
 from tests.support.evidence import gather
 from tests.support.onboarding import catalogue, milliseconds
+from tests.support.provider import Provider
 from tests.support.worker import Worker
 from tests.support.world import World, world
 
 pytestmark = [pytest.mark.broker, pytest.mark.storm, pytest.mark.timeout(400)]
 
+SEED = int(os.environ.get("STORM_SEED", "20261"))  # Another one draws another storm.
 DEADLINE_S = 35  # Of each request; one whose run stays unknown ends then.
 QUIET_S = 5.0  # Amendments follow their cause sooner.
 FAULTS = {
@@ -45,7 +48,7 @@ class Storm:
     workers: list[Worker]
     began_s: float = field(default_factory=time.monotonic)
     kills: int = 0
-    restarts: list[tuple[float, Worker]] = field(default_factory=list)
+    restarts: list[tuple[float, Worker | Provider]] = field(default_factory=list)
     crashes: list[str] = field(default_factory=list)
 
     def rage(self, events: list[Event]) -> None:
@@ -89,9 +92,12 @@ class Storm:
                     worker.kill()
                     self.kills += 1
                     self.restarts.append((self.now_s + pause_s, worker))
+            case Outage(for_s=for_s):
+                self.world.provider.crash()
+                self.restarts.append((self.now_s + for_s, self.world.provider))
 
     def _wait_until(self, at_s: float) -> None:
-        """Wait for a moment of the storm; meanwhile start the killed workers again, when it is their time."""
+        """Wait for a moment of the storm; meanwhile start again whoever was killed, when it is time."""
         while True:
             for due in [each for each in self.restarts if each[0] <= self.now_s]:
                 self.restarts.remove(due)
@@ -107,7 +113,7 @@ class Storm:
             time.sleep(min(0.05, max(0.0, at_s - self.now_s)))
 
 
-@pytest.mark.parametrize("protocol,seed", [("classic", 20_261), ("consumer", 20_262)])
+@pytest.mark.parametrize("protocol,seed", [("classic", SEED), ("consumer", SEED + 1)])
 def test_every_request_ends_once_whatever_is_killed(
     bootstrap_servers: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], protocol: str, seed: int
 ) -> None:
