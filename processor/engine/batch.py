@@ -17,13 +17,18 @@ class Event(NamedTuple):
     fact: Fact
     record: InputRecord | None = None  # Set when the fact is an input record.
     answer: Answer | None = None  # Set when the fact came from a call or permit.
-    error: PoisonError | None = None  # Set when the record cannot be read: then there is no fact.
+    error: PoisonError | None = None  # Set when the record cannot be read; a fact is what its headers left.
     parked_as: str | None = None  # Set when it was parked, under this part name; a mark has no fact.
 
     @property
     def is_permit(self) -> bool:
         """Whether the fact is a permit that was granted."""
         return self.answer is not None and self.answer.call is None
+
+    @property
+    def is_unreadable(self) -> bool:
+        """Whether it is a record that cannot be read and whose dead letter is not out."""
+        return self.error is not None and self.fact is None
 
 
 @dataclass(slots=True)

@@ -9,13 +9,16 @@ import json
 import struct
 from dataclasses import dataclass
 
-from processor.engine.ports import Entry
-from processor.errors import StateUnreadable
+from processor.engine.ports import Entry, Headers
+from processor.errors import PoisonError, StateUnreadable
 
 FORMAT = 1
 POSITION_KEY = "\x00position"
 SEPARATOR = "\x00"
 PARKED_PREFIX = "!parked/"  # Sorts before every part of a machine, so parked facts are tried first.
+
+RECORD_BYTES_MAX = 1_000_000  # What brokers accept by default.
+RECORD_OVERHEAD_BYTES = 128  # At most, of a record in its batch, and of an entry's header.
 
 _HEADER = struct.Struct(">BBBq")
 _TIMER, _EVIDENCE, _WAITING = 1, 2, 4
@@ -23,8 +26,27 @@ _HISTORY_STEP_MS = 6 * 3_600_000
 _HISTORY_MS = 8 * 24 * 3_600_000
 
 
+class RecordTooLarge(PoisonError):
+    """No producer takes a record of this size: what it was made of cannot be decided as it is."""
+
+
+def check_size(bytes_max: int, key: bytes | None, value: bytes | None, headers: Headers = ()) -> None:
+    """Raise RecordTooLarge for a record above the limit."""
+    size = len(key or b"") + len(value or b"") + sum(len(name) + len(content) for name, content in headers)
+    if size + RECORD_OVERHEAD_BYTES > bytes_max:
+        raise RecordTooLarge("too-large", f"a record of {size} bytes; {bytes_max} are allowed")
+
+
+def checked_key(key: str) -> str:
+    """Return a state key that an input record names; raises PoisonError for one that would run into a part's name."""
+    if SEPARATOR in key:
+        raise PoisonError("unprintable-key", "the state key holds a NUL character")
+    return key
+
+
 def storage_key(key: str, part: str) -> str:
     """Return the storage key of one part of one state key."""
+    assert SEPARATOR not in key, "a state key holds no NUL"
     return f"{key}{SEPARATOR}{part}"
 
 

@@ -7,15 +7,17 @@ commit, and only then, calls start. The rules behind each step stand in docs/kaf
 
 import math
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from processor.engine.batch import Batch, Event, Sealed
 from processor.engine.calls import Calls
-from processor.engine.entries import split_key
+from processor.engine.entries import RECORD_BYTES_MAX, checked_key, split_key
+from processor.engine.folding import Folding
 from processor.engine.parking import ParkingLot
-from processor.engine.partition import EVIDENCE_WAIT_MS, Partition, Phase, is_running
+from processor.engine.partition import EVIDENCE_WAIT_MS, Partition, Phase, is_deciding, is_running
+from processor.engine.pending import Pending
 from processor.engine.ports import (
     Caller,
     Checkpoint,
@@ -47,6 +49,7 @@ class Limits:
     records_max: int = 500  # Taken from one poll.
     events_max: int = 1_000  # In one transaction.
     outputs_bytes_max: int = 16 * 1024 * 1024  # In one transaction.
+    record_bytes_max: int = RECORD_BYTES_MAX  # Keys whose rules make larger records are parked.
     timers_max: int = 200  # Fired in one turn, for each partition.
     depth_max: int | None = None  # Live requests here before intake pauses; None never pauses.
     drain_ms: int = 40_000
@@ -84,15 +87,16 @@ class Member:
         self._process_id, self._limits = process_id, limits
         self._is_downstream_full = is_downstream_full
         self._restorer = Restorer(machine, log, open_store, clock, observer, evidence_wait_ms=limits.evidence_wait_ms)
-        self._parking = ParkingLot(machine, observer, build)
+        parking = ParkingLot(machine, observer, build, limits.record_bytes_max)
+        self._folding = Folding(machine, parking, clock, observer, limits.record_bytes_max)
         self._upkeep = Upkeep(
             Purger(log, observer, interval_ms=limits.purge_interval_ms, age_ms=limits.position_age_ms),
             Watchdog(log, observer, patience_ms=limits.watchdog_ms),
         )
-        self._retry_at = 0
+        self._input_retry_at = self._retry_at = self._ends_retry_at = 0
         self._arrived: deque[InputRecord | EndReached] = deque()
         self._batch = Batch()
-        self._redo: list[Event] = []
+        self._pending = Pending(parking)
         self._membership: Any = None
         self._epochs = self._transactions = self._aborts = 0
         self._committed_at = 0
@@ -117,19 +121,22 @@ class Member:
             self._membership = self._log.membership()
         self._arrived.extend(self._log.poll(self._wait_s(), self._limits.records_max))
         if self._settle_unknown():
-            self._decide_again()
-            self._take_arrived()
-            for partition in self._restorer.turn():
-                self._begin(partition)
-            self._take_answers()
-            self._fire_timers()
-            if self._is_commit_due():
+            self._work()
+            if self._clock() >= self._commit_at():
                 self.commit()
             self._calls.ask(self._batch.wants, self._owned)
         self._balance_intake()
         self._upkeep.turn(
             self.partitions, self.turned_at, is_paused=self._is_paused, is_internal=self._machine.is_internal
         )
+
+    def _work(self) -> None:
+        for partition in self._restorer.turn():
+            self._begin(partition)
+        if self._decide_pending():
+            self._take_arrived()
+            self._take_answers()
+            self._fire_timers()
 
     def leave(self) -> None:
         """Stop intake, wait for open calls within the budget, commit, leave the group."""
@@ -144,33 +151,50 @@ class Member:
         Answers do not cut it short: they are taken in one go, when the next commit is due.
         """
         now = self._clock()
-        if self._redo or (self._arrived and now >= self._retry_at):
-            return 0.0
         wakes = [now + (BUSY_WAIT_MS if self._calls.is_any_awaited or self._restorer.is_busy else IDLE_WAIT_MS)]
         if self._batch.events:
-            wakes.append(self._committed_at + self._limits.commit_interval_ms)
-        dues = (part.next_due(now) for part in self.partitions.values() if part.phase is Phase.RUNNING)
-        wakes.extend(max(due, now + 1) for due in dues if due is not None)
+            wakes.append(self._commit_at())
+        if self._unknown is None and not self._is_full():
+            wakes.extend(self._work_dues(now))
         return max(0, min(wakes) - now) / 1000
 
-    def _is_commit_due(self) -> bool:
+    def _work_dues(self, now: int) -> Iterator[int]:
+        """Return when there is something to decide; a timer that is overdue after a turn waits for its commit."""
+        if self._pending:
+            yield self._retry_at
+            return
+        if self._arrived:
+            yield self._input_retry_at
+        running = [partition for partition in self.partitions.values() if partition.phase is Phase.RUNNING]
+        for due_at in (partition.next_due(now) for partition in running):
+            if due_at is not None and (due_at > now or not self._batch.events):
+                yield max(due_at, now + 1, self._retry_at)
+
+    def _is_full(self) -> bool:
         batch = self._batch
-        is_full = len(batch.events) >= self._limits.events_max or batch.outputs_bytes >= self._limits.outputs_bytes_max
-        waited_ms = self._clock() - self._committed_at
-        return (is_full and not self._aborts) or waited_ms >= self._limits.commit_interval_ms * (1 + self._aborts)
+        return len(batch.events) >= self._limits.events_max or batch.outputs_bytes >= self._limits.outputs_bytes_max
+
+    def _commit_at(self) -> int:
+        """Return when the open transaction is to be sent: at once if it is full, later after each abort in a row."""
+        is_in_haste = self._is_full() and not self._aborts and not self._is_blocked
+        return self._committed_at + (0 if is_in_haste else self._limits.commit_interval_ms * (1 + self._aborts))
 
     # --- facts -----------------------------------------------------------------------------------------------
 
     def _take_arrived(self) -> None:
         """Decide what was read; the first that must wait for something outside holds up those behind it."""
-        while self._arrived and self._clock() >= self._retry_at:
+        while self._arrived and self._clock() >= self._input_retry_at:
             try:
                 self._take(self._arrived[0])
             except TransientError as error:
-                self._observer.waiting_for(type(error).__name__)
-                self._retry_at = self._clock() + RETRY_MS
+                self._input_retry_at = self._wait_for(error)
                 return
             self._arrived.popleft()
+
+    def _wait_for(self, error: TransientError) -> int:
+        """Return when to try again what needs something outside that is not there."""
+        self._observer.waiting_for(type(error).__name__)
+        return self._clock() + RETRY_MS
 
     def _take(self, item: InputRecord | EndReached) -> None:
         partition = self.partitions.get(item.partition)
@@ -186,7 +210,7 @@ class Member:
     def _take_record(self, record: InputRecord, partition: Partition) -> None:
         try:
             key, fact = self._machine.arrived(record)
-            event = Event(Ticket(partition.owned, key), fact, record)
+            event = Event(Ticket(partition.owned, checked_key(key)), fact, record)
         except PoisonError as error:
             event = Event(Ticket(partition.owned, ""), None, record, error=error)
         except StateUnreadable as error:
@@ -194,101 +218,77 @@ class Member:
             return
         self._decide(event, partition)
 
-    def _set_aside(self, event: Event, partition: Partition) -> None:
-        """Publish the dead letter of an unreadable record, and decide what is left of it."""
-        record, error = event.record, event.error
-        assert record is not None, "only an input record can be unreadable"
-        assert error is not None, "something made it unreadable"
-        letters, remains = self._machine.poisoned(record, error)
-        if remains is not None:
-            self._fold_or_park(Event(Ticket(partition.owned, remains[0]), remains[1], record), partition)
-        for letter in letters:
-            self._batch.publish(letter)
-        self._observer.poisoned(record, error.reason)
-
     def _take_answers(self) -> None:
         for answer in self._calls.answers(self._limits.events_max):
-            self._decide_or_give_away(Event(answer.ticket, answer.fact, answer=answer))
+            self._pending.add(Event(answer.ticket, answer.fact, answer=answer))
+        self._decide_pending()
+
+    def _decide_pending(self) -> bool:
+        """Decide what goes before anything new, while the open transaction has room; say whether nothing is left.
+
+        What must wait for something outside holds up what is behind it.
+        """
+        batch = self._batch
+        while self._clock() >= self._retry_at and not self._is_full() and (event := self._pending.take()) is not None:
+            if event.is_permit:  # It is there already: what asked for it need not ask again.
+                batch.wants = [want for want in batch.wants if want[0] != event.ticket]
+            try:
+                self._decide_or_give_away(event)
+            except TransientError as error:
+                self._pending.put_back([event])
+                self._retry_at = self._wait_for(error)
+        if batch.wants:
+            granted = self._pending.permits()
+            batch.wants = [want for want in batch.wants if want[0] not in granted]
+        return not self._pending
 
     def _decide_or_give_away(self, event: Event) -> None:
-        """Decide an event, unless its partition is gone: then what it proves goes to the next owner.
+        """Decide an event, unless its partition is gone or stopped: then what it proves goes to the next owner.
 
         A partition in drain takes no permits: who waits for one asks the next owner again.
         """
         partition = self._owned(event.ticket.owned)
-        if partition is None or (event.is_permit and not is_running(partition)):
+        if partition is None or not is_deciding(partition) or (event.is_permit and not is_running(partition)):
             self._calls.give_away(event)
         else:
             self._decide(event, partition)
 
     def _fire_timers(self) -> None:
+        """Fire what is due, behind everything that came before."""
         now = self._clock()
         for number, partition in self.partitions.items():
-            if partition.phase is not Phase.RUNNING or len(self._batch.events) >= self._limits.events_max:
+            if self._pending or self._is_full() or now < self._retry_at:
+                return
+            if partition.phase is not Phase.RUNNING:
                 continue
-            if partition.wants_evidence(now):
+            if now >= self._ends_retry_at and partition.wants_evidence(now):
                 self._look_for_end(number, partition, now)
             try:
-                due = partition.due(now, self._limits.timers_max)
-            except StateUnreadable as error:
+                self._fire(partition, now)
+            except TransientError as error:
+                self._retry_at = self._wait_for(error)
+            except (StateUnreadable, PoisonError) as error:
                 self._stop_partition(partition, str(error))
-                continue
-            for due_at, storage in due:
-                key, part = split_key(storage)
-                self._decide(Event(Ticket(partition.owned, key), self._machine.timer_fired(part, due_at)), partition)
+
+    def _fire(self, partition: Partition, now: int) -> None:
+        for due_at, storage in partition.due(now, self._limits.timers_max):
+            key, part = split_key(storage)
+            self._decide_or_give_away(Event(Ticket(partition.owned, key), self._machine.timer_fired(part, due_at)))
 
     def _look_for_end(self, number: int, partition: Partition, now: int) -> None:
+        """Look up where the input ends; while the broker does not answer, one partition at a time waits for it."""
         try:
             partition.observed(now, self._log.bounds(number)[1])
         except BrokerUnavailable:
-            partition.not_observed(now)
+            self._ends_retry_at = self._clock() + RETRY_MS
 
     def _decide(self, event: Event, partition: Partition) -> None:
-        """Take an event into the open transaction; state that only a newer build can read stops the partition."""
+        """Take an event into the open transaction; state that this build cannot read stops the partition."""
         try:
-            (self._fold_or_park if event.error is None else self._set_aside)(event, partition)
-        except StateUnreadable as error:
+            self._folding.take(event, partition, self._batch)
+        except (StateUnreadable, PoisonError) as error:
             self._stop_partition(partition, str(error))
             self._calls.give_away(event)
-            return
-        self._batch.events.append(event)
-        self._batch.touched[partition.owned.partition] = partition
-        if event.record is not None and event.parked_as is None:
-            partition.moved_to(event.record.offset + 1)
-
-    def _fold_or_park(self, event: Event, partition: Partition) -> None:
-        """Fold one event into its key, or park it when a rule of that key fails or failed before."""
-        if event.parked_as is None and event.ticket.key in partition.parked:
-            self._parking.add(partition, event)
-        else:
-            try:
-                if event.parked_as is None or event.fact is not None:
-                    self._fold(event, partition)
-            except FatalError:
-                raise
-            except Exception as error:  # noqa: BLE001  # a rule that fails parks its key; the partition goes on
-                self._parking.park(partition, event, error)
-            else:
-                if event.parked_as is not None:
-                    self._parking.unpark(partition, event)
-                return
-        if event.is_permit:
-            self._batch.unused.append(event.ticket)
-
-    def _fold(self, event: Event, partition: Partition) -> None:
-        ticket = event.ticket
-        decision = self._machine.decide(partition.view(ticket.key), event.fact, self._clock())
-        records = [record for output in decision.outputs for record in self._machine.to_records(output, event.record)]
-        partition.apply(ticket.key, decision)
-        for record in records:
-            self._batch.publish(record)
-        self._batch.happened.extend(decision.outputs)
-        if decision.calls:
-            self._batch.calls.extend((ticket, call) for call in decision.calls)
-        elif event.is_permit:
-            self._batch.unused.append(ticket)
-        if decision.wants_permit is not None:
-            self._batch.wants.append((ticket, decision.wants_permit))
 
     def _owned(self, owned: Owned) -> Partition | None:
         partition = self.partitions.get(owned.partition)
@@ -336,14 +336,8 @@ class Member:
             raise FatalError(f"{self._machine.name}: {self._aborts} transactions in a row were aborted")
         for partition in batch.touched.values():
             partition.rollback()
-        self._batch, self._redo = Batch(), batch.events
-
-    def _decide_again(self) -> None:
-        events, self._redo = self._redo, []
-        for event in events:
-            if event.is_permit:  # It is there already: what asked for it need not ask again.
-                self._batch.wants = [want for want in self._batch.wants if want[0] != event.ticket]
-            self._decide_or_give_away(event)
+        self._batch = Batch()
+        self._pending.put_back(batch.events)
 
     def _settle_unknown(self) -> bool:
         """Decide a commit of unknown outcome by the tokens that stand at its partitions now; False: not yet."""
@@ -404,12 +398,13 @@ class Member:
                 self._membership = self._log.membership()
                 self._arrived.extend(self._log.poll(0.0, self._limits.records_max))
             if self._settle_unknown():
-                self._decide_again()
-                self._take_answers()
+                if self._decide_pending():
+                    self._take_answers()
                 self.commit()
             # Whoever leaves for good waits for calls of partitions gone before, too: they must report as evidence.
-            open_calls = self._calls.open_of(None if is_polling else leaving)
-            if not open_calls and not self._redo and not self._batch.events and self._unknown is None:
+            awaited = None if is_polling else leaving
+            is_work_left = self._calls.open_of(awaited) or self._pending.is_any_of(awaited)
+            if not is_work_left and not self._batch.events and self._unknown is None:
                 return
             if not is_polling and self._aborts > aborts:
                 return  # The group moved on without us; only a poll could tell more.
@@ -431,11 +426,10 @@ class Member:
             for number, partition in self._batch.touched.items():
                 if number not in numbers:
                     partition.rollback()
-            self._redo, self._batch = [*self._redo, *self._batch.events], Batch()
-        for event in self._redo:
-            if self._owned(event.ticket.owned) is None:
-                self._calls.give_away(event)
-        self._redo = [event for event in self._redo if self._owned(event.ticket.owned) is not None]
+            self._pending.put_back(self._batch.events)
+            self._batch = Batch()
+        for event in self._pending.drop(lambda owned: self._owned(owned) is None):
+            self._calls.give_away(event)
 
     def _restore(self, number: int) -> None:
         self._epochs += 1
@@ -449,14 +443,13 @@ class Member:
         self._restore(partition.owned.partition)
 
     def _begin(self, partition: Partition) -> None:
-        """Start work on a restored partition: ask again for what died with its former owner."""
+        """Start work on a restored partition."""
         partition.phase = Phase.RUNNING
         if self._is_paused:
             self._log.pause([partition.owned.partition])
         # What is here of it came before it was placed: it would make us skip what lies between.
         self._arrived = deque(item for item in self._arrived if item.partition != partition.owned.partition)
-        for event in self._parking.events_at_start(partition):
-            self._decide(event, partition)
+        self._pending.begin(partition)
 
     def _stop_partition(self, partition: Partition, why: str) -> None:
         partition.phase = Phase.STOPPED

@@ -5,14 +5,15 @@ overlay. Commit moves the overlay down, rollback forgets it.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from enum import Enum, auto
-from typing import Any
+from typing import Any, NamedTuple
 
 from processor.engine.entries import (
     POSITION_KEY,
+    RECORD_BYTES_MAX,
     SEPARATOR,
     StoredPosition,
+    check_size,
     pack,
     position_entry,
     storage_key,
@@ -34,11 +35,11 @@ class Phase(Enum):
     STOPPED = auto()  # Needs a person or another build; the other partitions go on.
 
 
-@dataclass(frozen=True, slots=True)
-class Bare:
-    """A part as it must be written although the machine did not change it, for example without its timer."""
+class Changed(NamedTuple):
+    """A part as it will be written; `part` is None where the engine wrote it, for example without its timer."""
 
     entry: Entry
+    part: Any = None
 
 
 class StateView(Mapping[str, Any]):
@@ -93,7 +94,7 @@ class Partition:
         self._machine = machine
         self._evidence_wait_ms = evidence_wait_ms
         self._store = store
-        self._overlay: dict[str, Any] = {}
+        self._overlay: dict[str, Changed | None] = {}
         self._cache: dict[str, Any] = {}
         self._next_due: dict[bool, int | None] = {False: None, True: None}
         self._observed: tuple[int, int] | None = None
@@ -109,8 +110,10 @@ class Partition:
     def read(self, storage: str) -> Any:  # noqa: ANN401  # the machine's own part
         """Return the part under a storage key as the open transaction sees it, or None."""
         if storage in self._overlay:
-            part = self._overlay[storage]
-            return self._machine.decode(part.entry.body) if isinstance(part, Bare) else part
+            changed = self._overlay[storage]
+            if changed is None:
+                return None
+            return self._machine.decode(changed.entry.body) if changed.part is None else changed.part
         part = self._cache.get(storage)
         if part is None:
             entry = self._store.get(storage)
@@ -128,14 +131,19 @@ class Partition:
             if self._overlay.get(name, self) is not None:
                 yield name[len(prefix) :]
 
-    def apply(self, key: str, decision: Decision) -> None:
-        """Take over what a decision changes."""
+    def apply(self, key: str, decision: Decision, bytes_max: int = RECORD_BYTES_MAX) -> None:
+        """Take over what a decision changes; raises RecordTooLarge, with nothing changed, when a part is too large."""
+        changes: dict[str, Changed | None] = {}
         for name, part in decision.changes.items():
-            self._overlay[storage_key(key, name)] = part
+            storage = storage_key(key, name)
+            changes[storage] = None if part is None else Changed(self.entry_of(storage, part), part)
+        for storage, changed in changes.items():
+            check_size(bytes_max, storage.encode(), None if changed is None else changed.entry.body)
+        self._overlay.update(changes)
 
     def put(self, key: str, name: str, entry: Entry | None) -> None:
         """Write one part as the engine wants it."""
-        self._overlay[storage_key(key, name)] = None if entry is None else Bare(entry)
+        self._overlay[storage_key(key, name)] = None if entry is None else Changed(entry)
 
     def hold(self, key: str, number: int) -> None:
         """Say that a key is parked, in the committed state, with `number` as that of its next parked event."""
@@ -152,7 +160,7 @@ class Partition:
     def records(self, now: int) -> tuple[list[OutputRecord], dict[str, Change], StoredPosition]:
         """Return what a transaction must hold for this partition, its position record last."""
         topic, number = self._machine.state_topic, self.owned.partition
-        changes = {storage: self._change(storage, part) for storage, part in self._overlay.items()}
+        changes = {storage: self._change(storage, changed) for storage, changed in self._overlay.items()}
         position = self.position.moved(self.next_offset, now)
         changes[POSITION_KEY] = Change(position_entry(position), None)
         records = [
@@ -175,11 +183,11 @@ class Partition:
             if change.entry is not None and change.entry.due_at is not None:
                 self._wake(change.entry.due_at, is_behind_evidence=change.entry.is_behind_evidence)
         self._store.write(changes, checkpoint)
-        for storage, part in self._overlay.items():
-            if part is None or isinstance(part, Bare):
+        for storage, changed in self._overlay.items():
+            if changed is None or changed.part is None:
                 self._cache.pop(storage, None)
             else:
-                self._cache[storage] = part
+                self._cache[storage] = changed.part
         self._overlay.clear()
         self._evict()
         self._parked_before = dict(self.parked)
@@ -195,13 +203,11 @@ class Partition:
         """Close the store."""
         self._store.close()
 
-    def _change(self, storage: str, part: Any) -> Change:  # noqa: ANN401  # the machine's own part
+    def _change(self, storage: str, changed: Changed | None) -> Change:
         old = self._cache.get(storage)
         old_timer = old.timer if old is not None else None
         old_due = (old_timer.due_at, old_timer.is_behind_evidence) if old_timer is not None else None
-        if part is None or isinstance(part, Bare):
-            return Change(part.entry if part is not None else None, old_due)
-        return Change(self.entry_of(storage, part), old_due)
+        return Change(None if changed is None else changed.entry, old_due)
 
     def entry_of(self, storage: str, part: Any) -> Entry:  # noqa: ANN401  # the machine's own part
         """Return a part of the machine as it is stored."""
@@ -262,10 +268,6 @@ class Partition:
         """Say where the input ended at an instant."""
         self._observed, self._observed_at = (now, end), now
 
-    def not_observed(self, now: int) -> None:
-        """Say that the input's end could not be looked up."""
-        self._observed_at = now
-
     def evidence_at(self, now: int) -> int:
         """Return the latest instant of which everything that had come is decided (or an hour ago, if later)."""
         if self._observed is not None and self.read_to >= self._observed[1]:
@@ -302,3 +304,8 @@ class Partition:
 def is_running(partition: Partition | None) -> bool:
     """Say whether a partition is there and takes in work."""
     return partition is not None and partition.phase is Phase.RUNNING
+
+
+def is_deciding(partition: Partition) -> bool:
+    """Say whether facts of a partition may be decided: not before it is restored, and not once it has stopped."""
+    return partition.phase in {Phase.RUNNING, Phase.LEAVING}
