@@ -101,6 +101,7 @@ class Member:
         self._epochs = self._transactions = self._aborts = 0
         self._committed_at = 0
         self._leave_by: float = math.inf  # One budget for leaving and the revocation within it.
+        self._has_joined = False
         self._unknown: Sealed | None = None
         self._is_blocked = False  # Kafka took no transaction; nothing more is read until it does.
         self._is_paused = False
@@ -367,6 +368,7 @@ class Member:
 
     def on_assigned(self, partitions: Sequence[int]) -> None:
         """Start to restore what came."""
+        self._has_joined = True
         self._observer.assigned(partitions)
         for number in partitions:
             self._restore(number)
@@ -471,8 +473,9 @@ class Member:
         return dict(zip(names, totals, strict=True))
 
     def is_ready(self) -> bool:
-        """Whether every partition in our hands is restored and running."""
-        return all(partition.phase is Phase.RUNNING for partition in list(self.partitions.values()))
+        """Whether the group has us, and every partition in our hands is restored and running."""
+        phases = [partition.phase for partition in list(self.partitions.values())]
+        return self._has_joined and all(phase is Phase.RUNNING for phase in phases)
 
     def _balance_intake(self) -> None:
         """Pause intake while commits are blocked or too much is on its way; resume at four fifths."""

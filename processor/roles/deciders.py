@@ -125,6 +125,7 @@ def _member(
         position_age_ms=_ms(engine.position_age_s),
         watchdog_ms=_ms(engine.watchdog_s),
         evidence_wait_ms=_ms(engine.evidence_wait_s_max),
+        record_bytes_max=settings.topics.record_bytes_max,
     )
     return Member(
         machine,
