@@ -7,6 +7,7 @@ from pathlib import Path
 import structlog
 
 from processor.adapters.kafka import KafkaConfig, KafkaLog
+from processor.adapters.store_buffer import BufferedStore
 from processor.adapters.store_memory import MemoryStore
 from processor.adapters.store_rocks import RocksStore
 from processor.core.completion import Completion
@@ -159,7 +160,7 @@ def _store_opener(settings: Settings, decider: str) -> Callable[[int], Store]:
     if settings.state.store == "memory":
         return lambda _: MemoryStore()
     directory = Path(settings.state.directory) / settings.application_id / decider
-    return lambda number: RocksStore(directory / str(number))
+    return lambda number: BufferedStore(RocksStore(directory / str(number)))
 
 
 def _ms(seconds: float) -> int:

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from processor.adapters.store_buffer import BufferedStore
 from processor.adapters.store_memory import MemoryStore
 from processor.adapters.store_rocks import RocksStore
 from processor.engine.entries import POSITION_KEY, storage_key
@@ -20,9 +21,16 @@ Steps = list[tuple[str, Any]]
 FREE, BEHIND = False, True
 
 
-@pytest.fixture(params=["memory", "rocks"])
+MAKERS: dict[str, Callable[[Path], Store]] = {
+    "memory": lambda _: MemoryStore(),
+    "rocks": RocksStore,
+    "rocks, buffered": lambda path: BufferedStore(RocksStore(path), changes_max=3),
+}
+
+
+@pytest.fixture(params=MAKERS)
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
-    opened: Store = MemoryStore() if request.param == "memory" else RocksStore(tmp_path / "state")
+    opened = MAKERS[request.param](tmp_path / "state")
     yield opened
     opened.close()
 
@@ -231,16 +239,17 @@ def test_a_memory_store_is_its_model(steps: Steps) -> None:
     run(lambda store: store or MemoryStore(), steps)
 
 
+@pytest.mark.parametrize("kind", ["rocks", "rocks, buffered"])
 @settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(STEP, max_size=12))
-def test_a_rocks_store_is_its_model(tmp_path_factory: pytest.TempPathFactory, steps: Steps) -> None:
+def test_a_rocks_store_is_its_model(tmp_path_factory: pytest.TempPathFactory, kind: str, steps: Steps) -> None:
     """The same, closed and opened again in between."""
     path = tmp_path_factory.mktemp("model") / "state"
 
     def reopen(store: Store | None) -> Store:
         if store is not None:
             store.close()
-        return RocksStore(path)
+        return MAKERS[kind](path)
 
     run(reopen, steps)
 
