@@ -99,7 +99,7 @@ class KafkaSettings(_Section):
     )
     operation_timeout_s: Seconds = Field(default=5.0, description="Limit of each single blocking call to the broker")
     commit_interval_ms: int = Field(
-        default=25, ge=1, le=1000, description="How long facts are gathered into one transaction"
+        default=50, ge=1, le=1000, description="How long facts are gathered into one transaction"
     )
 
 
