@@ -108,6 +108,7 @@ def main() -> None:
     parser.add_argument("--in-flight", type=int, nargs="+", default=[256, 1024])
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--only", default="", help="measure only variants whose name contains this")
+    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a setting of the processor")
     asked = parser.parse_args()
     console = Console()
     with tempfile.TemporaryDirectory(prefix="bench-") as temporary:
@@ -132,7 +133,8 @@ def _measured(
             measure, share = VARIANTS[name]
             events = max(300, round(asked.events * share))
             place = directory / f"{in_flight}-{round_number}-{len(name)}"
-            settings = {"PROCESSOR_API__CALLS_IN_FLIGHT_MAX": str(in_flight)}
+            given = dict(setting.split("=", 1) for setting in asked.set)
+            settings = {"PROCESSOR_API__CALLS_IN_FLIGHT_MAX": str(in_flight), **given}
             with _installation(servers, place, events, settings) as made:
                 costs.append(measure(made, events, in_flight))
             console.print(f"{name}, {in_flight} in flight: {costs[-1].cpu_s_per_1000:.2f} CPU s per 1,000", style="dim")

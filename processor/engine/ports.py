@@ -1,6 +1,6 @@
 """What the engine needs from outside, as protocols and the plain values that cross them.
 
-Values are named tuples: millions of them are made, and a frozen dataclass takes three times as long to make.
+Values are named tuples: millions of them are made, and a frozen dataclass takes more than twice as long to make.
 `Machine` is one decider as the engine sees it, `Log` is Kafka, `Store` is the local copy of one partition's
 state, `Caller` makes slow calls, `Observer` is told what happens. All instants are milliseconds since the epoch.
 """
