@@ -6,17 +6,20 @@ name: `_ms` int milliseconds, `_s` seconds (fractions allowed), `_bytes_max` byt
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
 
 from processor.kafka_properties import is_secret_property
 
 KIB = 1024
 MIB = 1024 * KIB
 MASK = "***"
+DEFAULT_PROFILE = "default"
 
 
 def _words(value: object) -> object:
@@ -50,6 +53,17 @@ def _url(value: object) -> object:
     return value.rstrip("/")
 
 
+def _profile_name(value: str) -> str:
+    """Refuse a name that has no variables of its own: `_` stands for `-` there, and `__` for the next level."""
+    if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", value):
+        message = "a profile's name is lower-case letters and digits, with single - between them"
+        raise ValueError(message)
+    if value == DEFAULT_PROFILE:
+        message = "the profile `default` is the section `api`; write its settings there"
+        raise ValueError(message)
+    return value
+
+
 Words = Annotated[tuple[str, ...], BeforeValidator(_words)]
 Properties = Annotated[Mapping[str, str], BeforeValidator(_properties)]
 Url = Annotated[str, BeforeValidator(_url)]
@@ -60,6 +74,7 @@ Count = Annotated[int, Field(gt=0)]
 Bytes = Annotated[int, Field(ge=KIB)]
 TopicName = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,249}$")]
 HttpPath = Annotated[str, Field(pattern=r"^/\S*$")]
+ProfileName = Annotated[str, AfterValidator(_profile_name)]
 Member = Annotated[str, Field(min_length=1)]
 
 
@@ -113,19 +128,51 @@ class SchemaRegistrySettings(_Section):
     timeout_s: Seconds = Field(default=5.0, description="Limit of one look-up")
 
 
+class CredentialKind(StrEnum):
+    """What a credential is used for."""
+
+    CREATE = "create"  # Records, cases and parameters.
+    START = "start"  # Runs, tokens and links.
+    READ = "read"  # Statuses, results and cases.
+    KEYS = "keys"  # Webhook keys, where their endpoint asks who we are.
+
+
+class CredentialSettings(_Section):
+    """Who we are at the provider: key and secret, or an organisation token."""
+
+    key: SecretStr | None = Field(default=None, description="Key for this kind of calls alone")
+    secret: SecretStr | None = Field(default=None, description="Secret that belongs to it")
+    token: SecretStr | None = Field(default=None, description="Organisation token for this kind, instead of both")
+
+    @property
+    def is_given(self) -> bool:
+        """Whether any part of it is set."""
+        return self.key is not None or self.secret is not None or self.token is not None
+
+
+class CredentialsSettings(_Section):
+    """Credentials for one kind of calls; where one is not set, the profile's own serves."""
+
+    create: CredentialSettings = CredentialSettings()
+    start: CredentialSettings = CredentialSettings()
+    read: CredentialSettings = CredentialSettings()
+    keys: CredentialSettings = CredentialSettings()
+
+
 class ApiSettings(_Section):
-    """How the provider's API is reached and how fast it may be called."""
+    """One profile of the provider: how its API is reached, as whom, and how fast it may be called."""
 
     base_url: Url = Field(default="", description="Address of the provider's API")
     key: SecretStr | None = Field(default=None, description="Key for POST /auth/authorize")
     secret: SecretStr | None = Field(default=None, description="Secret for POST /auth/authorize")
     token: SecretStr | None = Field(default=None, description="Organisation token (tot_…) instead of key and secret")
+    credentials: CredentialsSettings = CredentialsSettings()
     version: int = Field(
         default=2,
         ge=1,
-        le=2,
+        le=3,
         description="API version of calls that belong to no workflow, and of workflows that name none: 1 cases, "
-        "2 records",
+        "2 records, 3 tables",
     )
     http_client: Literal["pyreqwest", "httpx"] = Field(default="pyreqwest", description="HTTP client of the hot path")
     ca_file: Path | None = Field(default=None, description="PEM file of authorities to trust beside the system's")
@@ -136,9 +183,11 @@ class ApiSettings(_Section):
     keepalive_s: Seconds = Field(
         default=30.0, description="Idle connections are closed after this; below the provider's limit"
     )
-    calls_in_flight_max: Count = Field(default=256, description="Calls open at once in this process")
+    calls_in_flight_max: Count = Field(
+        default=256, description="Calls open at once, over all instances; at least three for each partition"
+    )
     calls_per_second_max: float = Field(
-        default=0.0, ge=0, description="Calls started a second in this process; 0 no limit"
+        default=0.0, ge=0, allow_inf_nan=False, description="Calls started a second, over all instances; 0 no limit"
     )
     response_bytes_max: Bytes = Field(default=MIB, description="Largest answer that is read")
     is_503_not_executed: bool = Field(
@@ -160,6 +209,12 @@ class ApiSettings(_Section):
     parameters_id_path: Member = Field(default="id", description="Where the answer holds a parameter set's id")
     record_id_path: Member = Field(default="id", description="Where the answer holds a new record's id")
     case_id_path: Member = Field(default="caseId", description="Where the answer holds a new case's id")
+
+    def credential(self, kind: CredentialKind | None = None) -> CredentialSettings:
+        """Return who we are for a kind of calls; None asks for the profile's own."""
+        own = CredentialSettings(key=self.key, secret=self.secret, token=self.token)
+        given: CredentialSettings = own if kind is None else getattr(self.credentials, kind)
+        return given if given.is_given else own
 
 
 class WebhookSettings(_Section):
@@ -329,6 +384,7 @@ class Settings(_Section):
     kafka: KafkaSettings = KafkaSettings()
     schema_registry: SchemaRegistrySettings = SchemaRegistrySettings()
     api: ApiSettings = ApiSettings()
+    providers: Mapping[ProfileName, ApiSettings] = {}
     webhook: WebhookSettings = WebhookSettings()
     ops: OpsSettings = OpsSettings()
     workflows: WorkflowsSettings = WorkflowsSettings()
@@ -351,6 +407,20 @@ class Settings(_Section):
     def group_id(self, decider: str) -> str:
         """Return the consumer group of a decider."""
         return f"{self.application_id}.{decider}"
+
+    def profiles(self) -> Mapping[str, ApiSettings]:
+        """Return every profile of the provider by its name; `default` is there unless only others are set."""
+        has_default = bool(self.api.base_url) or not self.providers
+        return ({DEFAULT_PROFILE: self.api} if has_default else {}) | dict(sorted(self.providers.items()))
+
+    def profile(self, name: str) -> ApiSettings | None:
+        """Return the profile of that name, or None."""
+        return self.profiles().get(name)
+
+
+def profile_prefix(name: str) -> str:
+    """Return what the variables of a profile begin with."""
+    return "PROCESSOR_API__" if name == DEFAULT_PROFILE else f"PROCESSOR_PROVIDERS__{name.upper().replace('-', '_')}__"
 
 
 def effective(settings: Settings) -> dict[str, Any]:
@@ -375,5 +445,6 @@ def _masked(value: Any) -> Any:  # noqa: ANN401  # any plain value
 
 def credentials_fingerprint(api: ApiSettings) -> str:
     """Return a short hash of who we are at the provider: it tells old credentials from new ones, and nothing else."""
-    secrets = [given.get_secret_value() if given else "" for given in (api.key, api.secret, api.token)]
-    return hashlib.sha256(json.dumps([api.base_url, *secrets]).encode()).hexdigest()[:16]
+    given = [api.credential(kind) for kind in (None, *CredentialKind)]
+    parts = [part.get_secret_value() if part else "" for one in given for part in (one.key, one.secret, one.token)]
+    return hashlib.sha256(json.dumps([api.base_url, *parts]).encode()).hexdigest()[:16]

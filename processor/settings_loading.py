@@ -7,7 +7,7 @@ name of its environment variable; values of secrets and of librdkafka properties
 
 import difflib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -18,7 +18,7 @@ from pydantic import BaseModel, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 
 from processor.errors import SettingsInvalid
-from processor.settings import Settings
+from processor.settings import DEFAULT_PROFILE, ApiSettings, CredentialKind, Settings, profile_prefix
 from processor.settings_relations import relation_problems
 
 PREFIX = "PROCESSOR_"
@@ -28,6 +28,9 @@ SECRET_BYTES_MAX = 64 * 1024
 
 _SHOWN_MAX = 60
 _UNSHOWN = frozenset({("kafka", "properties")})
+
+PROVIDERS = "providers"
+PROVIDERS_PREFIX = f"{PREFIX}{PROVIDERS.upper()}__"
 
 SettingPath: TypeAlias = tuple[str, ...]
 
@@ -63,13 +66,18 @@ class _Given:
 
 
 def all_settings(section: type[BaseModel] = Settings, path: SettingPath = ()) -> Iterator[Setting]:
-    """Yield every setting, in the order of the tree."""
+    """Yield every setting, in the order of the tree; those of further profiles, `profile_settings` yields."""
     for name, info in section.model_fields.items():
         inner = info.annotation
         if isinstance(inner, type) and issubclass(inner, BaseModel):
             yield from all_settings(inner, (*path, name))
-        else:
+        elif (*path, name) != (PROVIDERS,):
             yield _setting((*path, name), info)
+
+
+def profile_settings(name: str) -> Iterator[Setting]:
+    """Yield every setting of a further profile of the provider."""
+    return all_settings(ApiSettings, (PROVIDERS, name))
 
 
 def load_settings(
@@ -82,14 +90,19 @@ def load_settings(
 
     `overrides` is nested like the tree. Relations between settings are checked once each of them is good by itself.
     """
-    settings = {setting.path: setting for setting in all_settings()}
     problems: list[str] = []
     given: dict[SettingPath, _Given] = {}
+    from_file, from_command = _from_file(environ, problems), _flat(overrides or {}, "the command")
+    secret_files = _secret_files(environ, problems)
+    profiles = {path[1] for path in (*from_file, *from_command) if path[0] == PROVIDERS and len(path) > 1}
+    profiles |= set(_profiles_in((*_ours(environ), *secret_files)))
+    known = (*all_settings(), *(setting for name in sorted(profiles) for setting in profile_settings(name)))
+    settings = {setting.path: setting for setting in known}
     for layer in (
-        _from_file(environ, problems),
-        _from_secrets_directory(environ, settings, problems),
+        from_file,
+        _from_secret_files(secret_files, settings, problems),
         _from_environment(environ, settings, problems),
-        _flat(overrides or {}, "the command"),
+        from_command,
     ):
         given |= layer
     try:
@@ -104,9 +117,22 @@ def load_settings(
     return tree
 
 
+def _variable(path: SettingPath) -> str:
+    """Return the variable of a setting; `_` stands for the `-` of a profile's name."""
+    return PREFIX + "__".join(path).upper().replace("-", "_")
+
+
+def _profiles_in(variables: Iterable[str]) -> Iterator[str]:
+    """Yield the profiles that variables name."""
+    for variable in variables:
+        name, level, _ = variable.removeprefix(PROVIDERS_PREFIX).partition("__")
+        if variable.startswith(PROVIDERS_PREFIX) and name and level:
+            yield name.lower().replace("_", "-")
+
+
 def _setting(path: SettingPath, info: FieldInfo) -> Setting:
     return Setting(
-        variable=PREFIX + "__".join(path).upper(),
+        variable=_variable(path),
         path=path,
         default=info.default,
         description=info.description or "",
@@ -134,18 +160,22 @@ def _from_file(environ: Mapping[str, str], problems: list[str]) -> dict[SettingP
     return _flat(read or {}, name)
 
 
-def _from_secrets_directory(
-    environ: Mapping[str, str],
-    settings: Mapping[SettingPath, Setting],
-    problems: list[str],
-) -> dict[SettingPath, _Given]:
+def _secret_files(environ: Mapping[str, str], problems: list[str]) -> dict[str, Path]:
+    """Return every file of the secrets directory under the variable that it is named like."""
     name = environ.get(SECRETS_VARIABLE)
     if not name:
         return {}
     if not Path(name).is_dir():
         problems.append(f"{SECRETS_VARIABLE}: {name} is no directory; mount the secret there, or unset the variable")
         return {}
-    files = {file.name.upper(): file for file in sorted(Path(name).iterdir()) if file.is_file()}
+    return {file.name.upper(): file for file in sorted(Path(name).iterdir()) if file.is_file()}
+
+
+def _from_secret_files(
+    files: Mapping[str, Path],
+    settings: Mapping[SettingPath, Setting],
+    problems: list[str],
+) -> dict[SettingPath, _Given]:
     found: dict[SettingPath, _Given] = {}
     for setting in settings.values():
         if file := files.get(setting.variable):
@@ -231,7 +261,7 @@ def _nested(given: Mapping[SettingPath, _Given]) -> dict[str, Any]:
 
 def _of_pydantic(error: ValidationError) -> Iterator[tuple[SettingPath, str]]:
     for problem in error.errors(include_url=False, include_input=False):
-        path = tuple(str(step) for step in problem["loc"])
+        path = tuple(str(step) for step in problem["loc"] if step != "[key]")  # Pydantic's mark of a mapping's name.
         match problem["type"]:
             case "extra_forbidden":
                 yield path, ""
@@ -251,7 +281,7 @@ def _explain(
     known = next((path[:length] for length in range(len(path), 0, -1) if path[:length] in settings), None)
     source = given.get(known or path, _Given(None, "the settings file"))
     if known is None:
-        name = PREFIX + "__".join(path).upper()
+        name = _variable(path)
         names = [setting.variable for setting in settings.values()]
         wrong = problem or f"there is no such setting; {_nearest(name, names)}"
         return f"{name} (from {source.source}): {wrong}"
@@ -287,12 +317,19 @@ def _missing(tree: Settings, needs: frozenset[Need]) -> Iterator[str]:
         yield "PROCESSOR_KAFKA__BOOTSTRAP_SERVERS is not set; set it to brokers such as kafka-0:9092,kafka-1:9092"
     if Need.REGISTRY in needs and not tree.schema_registry.url:
         yield "PROCESSOR_SCHEMA_REGISTRY__URL is not set; set it to an address such as https://registry:8081"
-    if Need.API not in needs:
-        return
-    if not tree.api.base_url:
-        yield "PROCESSOR_API__BASE_URL is not set; set it to the address of the provider's API"
-    if not (tree.api.token or tree.api.key or tree.api.secret):
+    if Need.API in needs:
+        for name, api in tree.profiles().items():
+            yield from _missing_of_api(profile_prefix(name), api)
+        if DEFAULT_PROFILE not in tree.profiles() and tree.api != ApiSettings():
+            yield "PROCESSOR_API__BASE_URL is not set, though other settings of its profile are; set it, or unset those"
+
+
+def _missing_of_api(prefix: str, api: ApiSettings) -> Iterator[str]:
+    if not api.base_url:
+        yield f"{prefix}BASE_URL is not set; set it to the address of the provider's API"
+    kinds = (CredentialKind.CREATE, CredentialKind.START, CredentialKind.READ)
+    if not all(api.credential(kind).is_given for kind in kinds):
         yield (
-            "PROCESSOR_API__KEY and PROCESSOR_API__SECRET are not set; set both, or PROCESSOR_API__TOKEN, directly "
-            "or by a file (PROCESSOR_API__KEY_FILE, …)"
+            f"{prefix}KEY and {prefix}SECRET are not set; set both, or {prefix}TOKEN, directly or by a file "
+            f"({prefix}KEY_FILE, …)"
         )

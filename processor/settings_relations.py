@@ -5,7 +5,16 @@ from collections import Counter
 from collections.abc import Iterator
 
 from processor.kafka_properties import property_problems
-from processor.settings import KIB, Settings
+from processor.settings import (
+    DECIDERS,
+    DEFAULT_PROFILE,
+    KIB,
+    ApiSettings,
+    CredentialKind,
+    CredentialSettings,
+    Settings,
+    profile_prefix,
+)
 
 CONNECT_SHARE = 3  # Connecting may take a third of a deadline, or a provider that drops packets makes runs unknown.
 POLL_MARGIN_MS = 10_000
@@ -18,6 +27,8 @@ def relation_problems(settings: Settings) -> Iterator[str]:
     """Yield a sentence for each contradiction: the variable to change, why, and to what."""
     yield from _kafka(settings)
     yield from _time(settings)
+    for name, api in {DEFAULT_PROFILE: settings.api, **settings.providers}.items():
+        yield from _profile(profile_prefix(name), api, settings)
     yield from _sizes(settings)
     yield from _topics(settings)
     yield from _servers(settings)
@@ -41,20 +52,7 @@ def _kafka(settings: Settings) -> Iterator[str]:
 
 
 def _time(settings: Settings) -> Iterator[str]:
-    api, kafka, engine, webhook = settings.api, settings.kafka, settings.engine, settings.webhook
-    connect_s_max = min(api.call_deadline_s, api.run_deadline_s) / CONNECT_SHARE
-    if api.connect_timeout_s > connect_s_max:
-        yield (
-            f"PROCESSOR_API__CONNECT_TIMEOUT_S: at most {connect_s_max:g}, a third of the deadlines of calls, or an "
-            "unreachable provider makes runs unknown; lower it, or raise PROCESSOR_API__CALL_DEADLINE_S and "
-            "PROCESSOR_API__RUN_DEADLINE_S"
-        )
-    drain_s_min = api.run_deadline_s + engine.settle_margin_s
-    if engine.drain_s_max < drain_s_min:
-        yield (
-            f"PROCESSOR_ENGINE__DRAIN_S_MAX: at least {drain_s_min:g}, or each rollout cuts open runs and holds their "
-            "requests; raise it, or lower PROCESSOR_API__RUN_DEADLINE_S"
-        )
+    kafka, engine, webhook = settings.kafka, settings.engine, settings.webhook
     poll_ms_min = int(engine.drain_s_max * 1000) + kafka.transaction_timeout_ms + POLL_MARGIN_MS
     if kafka.max_poll_interval_ms < poll_ms_min:
         yield (
@@ -76,6 +74,47 @@ def _time(settings: Settings) -> Iterator[str]:
         )
 
 
+def _profile(prefix: str, api: ApiSettings, settings: Settings) -> Iterator[str]:
+    """Yield what contradicts itself in one profile of the provider; `prefix` begins its variables."""
+    engine, topics = settings.engine, settings.topics
+    connect_s_max = min(api.call_deadline_s, api.run_deadline_s) / CONNECT_SHARE
+    if api.connect_timeout_s > connect_s_max:
+        yield (
+            f"{prefix}CONNECT_TIMEOUT_S: at most {connect_s_max:g}, a third of the deadlines of calls, or an "
+            f"unreachable provider makes runs unknown; lower it, or raise {prefix}CALL_DEADLINE_S and "
+            f"{prefix}RUN_DEADLINE_S"
+        )
+    drain_s_min = api.run_deadline_s + engine.settle_margin_s
+    if engine.drain_s_max < drain_s_min:
+        yield (
+            f"PROCESSOR_ENGINE__DRAIN_S_MAX: at least {drain_s_min:g}, or each rollout cuts open runs and holds their "
+            f"requests; raise it, or lower {prefix}RUN_DEADLINE_S"
+        )
+    if api.response_bytes_max < topics.result_bytes_max:
+        yield (
+            f"{prefix}RESPONSE_BYTES_MAX: at least PROCESSOR_TOPICS__RESULT_BYTES_MAX, or results of "
+            "allowed size are not read; raise it"
+        )
+    calls_min = topics.partitions * len(DECIDERS)
+    if api.calls_in_flight_max < calls_min:
+        yield (
+            f"{prefix}CALLS_IN_FLIGHT_MAX: at least {calls_min}, one for each of the {topics.partitions} partitions of "
+            "each decider, or an instance may have none; raise it, or use fewer partitions"
+        )
+    yield from _credential(prefix, api.credential())
+    for kind in CredentialKind:
+        own: CredentialSettings = getattr(api.credentials, kind)
+        yield from _credential(f"{prefix}CREDENTIALS__{kind.upper()}__", own)
+
+
+def _credential(prefix: str, given: CredentialSettings) -> Iterator[str]:
+    if bool(given.key) != bool(given.secret):
+        missing = "SECRET" if given.key else "KEY"
+        yield f"{prefix}{missing}: key and secret belong together; set it too"
+    if given.token and (given.key or given.secret):
+        yield f"{prefix}TOKEN: it stands instead of key and secret; unset one or the other"
+
+
 def _sizes(settings: Settings) -> Iterator[str]:
     topics = settings.topics
     room = topics.record_bytes_max - ENVELOPE_BYTES
@@ -91,11 +130,6 @@ def _sizes(settings: Settings) -> Iterator[str]:
         )
     if settings.webhook.body_bytes_max > room:
         yield f"PROCESSOR_WEBHOOK__BODY_BYTES_MAX: at most {room}, or a webhook does not fit in a record; lower it"
-    if settings.api.response_bytes_max < topics.result_bytes_max:
-        yield (
-            "PROCESSOR_API__RESPONSE_BYTES_MAX: at least PROCESSOR_TOPICS__RESULT_BYTES_MAX, or results of "
-            "allowed size are not read; raise it"
-        )
 
 
 def _topics(settings: Settings) -> Iterator[str]:
@@ -126,12 +160,7 @@ def _servers(settings: Settings) -> Iterator[str]:
 
 
 def _credentials(settings: Settings) -> Iterator[str]:
-    api, registry, kafka = settings.api, settings.schema_registry, settings.kafka
-    if bool(api.key) != bool(api.secret):
-        missing = "SECRET" if api.key else "KEY"
-        yield f"PROCESSOR_API__{missing}: key and secret belong together; set it too"
-    if api.token and (api.key or api.secret):
-        yield "PROCESSOR_API__TOKEN: it stands instead of key and secret; unset one or the other"
+    registry, kafka = settings.schema_registry, settings.kafka
     if bool(registry.username) != bool(registry.password):
         missing = "PASSWORD" if registry.username else "USERNAME"
         yield f"PROCESSOR_SCHEMA_REGISTRY__{missing}: user name and password belong together; set it too"
@@ -143,8 +172,9 @@ def _credentials(settings: Settings) -> Iterator[str]:
 
 
 def _files(settings: Settings) -> Iterator[str]:
+    profiles = {DEFAULT_PROFILE: settings.api, **settings.providers}
     for variable, file in (
-        ("PROCESSOR_API__CA_FILE", settings.api.ca_file),
+        *((f"{profile_prefix(name)}CA_FILE", api.ca_file) for name, api in profiles.items()),
         ("PROCESSOR_SCHEMA_REGISTRY__CA_FILE", settings.schema_registry.ca_file),
     ):
         if file is not None and not file.is_file():

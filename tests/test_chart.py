@@ -169,6 +169,18 @@ def test_an_organisation_token_stands_instead_of_key_and_secret(tmp_path: Path) 
     assert settings.api.token is not None
 
 
+def test_other_profiles_of_the_provider_are_values_and_further_secrets(tmp_path: Path) -> None:
+    """What is plain stands in values by the profile's name, what is secret in a Secret by the variable's."""
+    more = [{"existingSecret": "bank", "keys": {"PROCESSOR_PROVIDERS__EU_BANK__TOKEN": "token"}}]
+    given = {"providers": {"eu-bank": {"base_url": "https://bank.example.test", "calls_in_flight_max": 40}}}
+    objects = rendered(settings=given, moreSecrets=more)
+    profile = load_settings(environment(objects, "submitter", tmp_path)).profile("eu-bank")
+    assert profile is not None
+    assert profile.token is not None
+    assert (profile.base_url, profile.calls_in_flight_max) == ("https://bank.example.test", 40)
+    assert profile.token.get_secret_value() == CANARY
+
+
 @pytest.mark.parametrize("role", ROLES)
 def test_probes_ask_the_operations_port(role: str) -> None:
     """Liveness never asks whether the role is ready, and ports are those of the settings."""
@@ -288,6 +300,9 @@ REFUSALS: list[tuple[Values, str]] = [
         },
         "settings.kafka.sasl_username is set, and secrets.kafka.keys.sasl_username too; unset one of them",
     ),
+    ({"settings": {"providers": {"eu": {"token": CANARY}}}}, "'token' not allowed"),
+    ({"settings": {"providers": {"EU": {}}}}, "invalid propertyName 'EU'"),
+    ({"moreSecrets": [{"existingSecret": "bank", "keys": {"token": "a"}}]}, "invalid propertyName 'token'"),
     ({"submiter": {}}, "'submiter' not allowed"),
     ({"submitter": {"replica": 1}}, "'replica' not allowed"),
     ({"settings": {"kafka": {"bootstrap_server": "a"}}}, "'bootstrap_server' not allowed"),

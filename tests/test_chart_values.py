@@ -13,13 +13,14 @@ import jsonschema  # type: ignore[import-untyped]
 import yaml
 from pydantic import BaseModel
 
-from processor.settings import Settings
+from processor.settings import ApiSettings, Settings
 from processor.settings_loading import all_settings
 from tests.support.chart import CHART, Values, chart
 
 README = CHART / "README.md"
 SCHEMA = CHART / "values.schema.json"
 VALUES = CHART / "values.yaml"
+PROFILE_NAME = "^[a-z0-9]+(-[a-z0-9]+)*$"
 # Set by the chart itself, or different in each pod and so no value of all of them.
 NOT_IN_VALUES = {("state", "directory"), ("workflows", "file"), ("kafka", "instance_name")}
 
@@ -44,7 +45,9 @@ def settings_schema(section: type[BaseModel], listed: Values, path: tuple[str, .
     properties: dict[str, Any] = {}
     for name, info in section.model_fields.items():
         inner = info.annotation
-        if isinstance(inner, type) and issubclass(inner, BaseModel):
+        if (*path, name) == ("providers",):
+            properties[name] = profiles_schema()
+        elif isinstance(inner, type) and issubclass(inner, BaseModel):
             if below := settings_schema(inner, listed.get(name, {}), (*path, name)):
                 properties[name] = below
         elif (*path, name) not in secret | NOT_IN_VALUES:
@@ -53,6 +56,12 @@ def settings_schema(section: type[BaseModel], listed: Values, path: tuple[str, .
         return {}
     required = {"required": sorted(listed)} if listed else {}
     return {"type": "object", "additionalProperties": False, **required, "properties": properties}
+
+
+def profiles_schema() -> dict[str, Any]:
+    """Return the schema of further profiles of the provider: each may have what `api` may have."""
+    profile = settings_schema(ApiSettings, {}, ("api",))
+    return {"type": "object", "propertyNames": {"pattern": PROFILE_NAME}, "additionalProperties": profile}
 
 
 def value_schema(name: str, schema: Values) -> dict[str, Any]:
@@ -76,7 +85,8 @@ def test_the_schema_knows_every_setting() -> None:
     }
     paths = {setting.path: setting for setting in all_settings()}
     assert offered <= paths.keys()
-    assert {path for path, setting in paths.items() if setting.is_secret} <= offered
+    named = {path for path, setting in paths.items() if setting.is_secret and "credentials" not in path}
+    assert named <= offered  # The others go into `moreSecrets`.
 
 
 def test_the_schema_is_draft_07() -> None:

@@ -223,13 +223,20 @@ def test_only_what_a_command_talks_to_must_be_set() -> None:
         ({"TOPICS__REPLICATION_FACTOR": "1"}, "TOPICS__MIN_INSYNC_REPLICAS"),
         ({"OPS__PORT": "8080"}, "OPS__PORT"),
         ({"API__TOKEN": "tot_x"}, "API__TOKEN"),
+        ({"API__CALLS_IN_FLIGHT_MAX": "35"}, "API__CALLS_IN_FLIGHT_MAX"),
+        ({"API__CREDENTIALS__READ__KEY": "k"}, "API__CREDENTIALS__READ__SECRET"),
+        ({"PROVIDERS__EU__CONNECT_TIMEOUT_S": "6"}, "PROVIDERS__EU__CONNECT_TIMEOUT_S"),
+        ({"PROVIDERS__EU__RUN_DEADLINE_S": "36"}, "ENGINE__DRAIN_S_MAX"),
+        ({"PROVIDERS__EU__CA_FILE": "/nowhere/ca.pem"}, "PROVIDERS__EU__CA_FILE"),
+        ({"PROVIDERS__EU__CALLS_IN_FLIGHT_MAX": "35"}, "PROVIDERS__EU__CALLS_IN_FLIGHT_MAX"),
         ({"SCHEMA_REGISTRY__USERNAME": "u"}, "SCHEMA_REGISTRY__PASSWORD"),
         ({"SCHEMA_REGISTRY__CA_FILE": "/nowhere/ca.pem"}, "SCHEMA_REGISTRY__CA_FILE"),
     ],
 )
 def test_settings_that_contradict_each_other_are_refused(variables: Mapping[str, str], blamed: str) -> None:
     """Each is good by itself; together they would break a promise or never work."""
-    problems = refused(ENOUGH | {f"PROCESSOR_{name}": value for name, value in variables.items()})
+    other = {f"PROCESSOR_PROVIDERS__EU__{name}": "https://eu.example.test" for name in ("BASE_URL", "TOKEN")}
+    problems = refused(ENOUGH | other | {f"PROCESSOR_{name}": value for name, value in variables.items()})
     assert [problem.split(":")[0] for problem in problems if f"PROCESSOR_{blamed}:" in problem] == [
         f"PROCESSOR_{blamed}"
     ]
@@ -337,10 +344,16 @@ def test_what_is_shown_holds_no_secret() -> None:
         PROCESSOR_KAFKA__PROPERTIES=f'{{"ssl.key.password": "{CANARY}", "debug": "msg"}}',
         PROCESSOR_SCHEMA_REGISTRY__USERNAME="user",
         PROCESSOR_SCHEMA_REGISTRY__PASSWORD=CANARY,
+        PROCESSOR_API__CREDENTIALS__READ__TOKEN=CANARY,
+        PROCESSOR_PROVIDERS__EU__BASE_URL="https://eu.example.test",
+        PROCESSOR_PROVIDERS__EU__TOKEN=CANARY,
+        PROCESSOR_PROVIDERS__EU__CREDENTIALS__START__TOKEN=CANARY,
     )
     shown = effective(settings)
     assert shown["api"]["secret"] == MASK
     assert shown["api"]["token"] is None
+    assert shown["api"]["credentials"]["read"]["token"] == MASK
+    assert shown["providers"]["eu"]["credentials"]["start"]["token"] == MASK
     assert shown["kafka"]["properties"] == {"ssl.key.password": MASK, "debug": "msg"}
     assert CANARY not in str(shown)
     assert CANARY not in repr(settings.api)
@@ -356,11 +369,17 @@ def test_an_address_with_a_password_is_not_repeated() -> None:
 
 def test_other_credentials_have_another_fingerprint() -> None:
     """A pause names it, so that an answer to old credentials does not pause again; it tells nothing else."""
-    first, same, other = (
+    first, same, other, start = (
         credentials_fingerprint(settings.api)
-        for settings in (loaded(), loaded(), loaded(PROCESSOR_API__SECRET="other"))
+        for settings in (
+            loaded(),
+            loaded(),
+            loaded(PROCESSOR_API__SECRET="other"),
+            loaded(PROCESSOR_API__CREDENTIALS__START__TOKEN="tot_start"),
+        )
     )
     assert first == same != other
+    assert first != start
     assert len(first) == 16
 
 
@@ -397,6 +416,14 @@ def settings_page() -> str:
         "are named like the variables, the environment. A secret (marked ●) may also lie in a file that",
         "`<variable>_FILE` names. Durations end in `_MS` (milliseconds) or `_S` (seconds). Lists are written `a,b` or",
         "as a JSON list. A wrong, unknown or contradictory setting stops the start; all problems are told at once.",
+        "",
+        "`PROCESSOR_API__…` is the profile `default` of the provider. Each further profile has the same settings, with",
+        "the same defaults, under `PROCESSOR_PROVIDERS__<NAME>__…` (in the file: `providers: {<name>: {…}}`). Its name",
+        "is lower-case letters and digits with single `-` between them; in a variable it is upper-case with `_` for",
+        "`-`: `PROCESSOR_PROVIDERS__EU_BANK__BASE_URL` is the `base_url` of `eu-bank`. The catalogue chooses a profile",
+        "for each workflow. Credentials under `CREDENTIALS__` serve one kind of calls: `CREATE` records, cases and",
+        "parameters, `START` runs, tokens and links, `READ` statuses, results and cases, `KEYS` webhook keys. A kind",
+        "that has none uses the profile's own. Limits of calls are those of a profile for the whole deployment.",
     ]
     section = None
     for setting in all_settings():

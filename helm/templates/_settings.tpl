@@ -1,7 +1,13 @@
 {{/* The environment variables of all settings that are given, as YAML. An empty text means: not given. */}}
 {{- define "onboarding-processor.variables" -}}
 {{- range $section, $value := .Values.settings }}
-{{- if kindIs "map" $value }}
+{{- if eq $section "providers" }}
+{{- range $profile, $settings := $value }}
+{{- range $name, $inner := $settings }}
+{{- include "onboarding-processor.variable" (dict "name" (printf "providers__%s__%s" (replace "-" "_" $profile) $name) "value" $inner) }}
+{{- end }}
+{{- end }}
+{{- else if kindIs "map" $value }}
 {{- range $name, $inner := $value }}
 {{- include "onboarding-processor.variable" (dict "name" (printf "%s__%s" $section $name) "value" $inner) }}
 {{- end }}

@@ -176,6 +176,15 @@ volumeMounts:
             {{- include "onboarding-processor.secretItems" (dict "section" $section "keys" $secret.keys) | trim | nindent 12 }}
       {{- end }}
       {{- end }}
+      {{- range $secret := $root.Values.moreSecrets }}
+      - secret:
+          name: {{ $secret.existingSecret }}
+          items:
+            {{- range $variable, $key := $secret.keys }}
+            - key: {{ $key }}
+              path: {{ $variable }}
+            {{- end }}
+      {{- end }}
 - name: tmp
   emptyDir: { sizeLimit: 64Mi }
 {{- if ne .role "ingestor" }}
