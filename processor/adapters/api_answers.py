@@ -17,7 +17,17 @@ import orjson
 
 from processor.adapters.calling import ApiCall, ApiFact, operation_of
 from processor.adapters.http import HttpAnswer, HttpFailure, Reason, Sent
-from processor.core.messages import CallAnswered, Create, ReadResult, ReadStatus, ResultRead, RunWorkflow, StatusRead
+from processor.core.messages import (
+    CallAnswered,
+    CaseRead,
+    Create,
+    ReadCase,
+    ReadResult,
+    ReadStatus,
+    ResultRead,
+    StartWorkflow,
+    StatusRead,
+)
 from processor.core.model import Instant, JsonValue
 from processor.core.paths import value_in
 from processor.core.proof import Operation, Proof, proof_in
@@ -62,7 +72,7 @@ class Answers:
     def read(self, call: ApiCall, answer: Answer) -> ApiFact:
         """Return what an answer, or the lack of one, says of its call."""
         match call:
-            case RunWorkflow():
+            case StartWorkflow():
                 return self._run(call, answer)
             case Create():
                 return self._created(call, answer)
@@ -70,8 +80,10 @@ class Answers:
                 return self._status(call, answer)
             case ReadResult():
                 return self._result(call, answer)
+            case ReadCase():
+                return fact_of(call, Proof.UNKNOWN, "")
 
-    def _run(self, call: RunWorkflow, answer: Answer) -> CallAnswered:
+    def _run(self, call: StartWorkflow, answer: Answer) -> CallAnswered:
         seen = self._seen(answer)
         is_named_upstream = not call.is_own and (call.record_id is not None or call.case_id is not None)
         if seen.proof is Proof.REFUSED and _status_of(answer) == NOT_FOUND and not is_named_upstream:
@@ -126,12 +138,14 @@ class Answers:
 def fact_of(call: ApiCall, proof: Proof, why: str) -> ApiFact:
     """Return the fact of a call without an answer that could be read."""
     match call:
-        case RunWorkflow() | Create():
+        case StartWorkflow() | Create():
             return _answered(call, operation_of(call), proof, _Seen(proof, None, None, why))
         case ReadStatus():
             return StatusRead(call.attempt, proof, None, None, None, None, why)
         case ReadResult():
             return ResultRead(call.attempt, proof, None, 0, None, None, why)
+        case ReadCase():
+            return CaseRead(call.request_id, call.attempt, proof, None, None, None, why)
 
 
 def refusal_words(answer: HttpAnswer) -> str:
@@ -199,7 +213,7 @@ def _result_in(call: ReadResult, answer: HttpAnswer) -> ResultRead:
 
 
 def _answered(
-    call: Create | RunWorkflow, operation: Operation, proof: Proof, seen: _Seen, id_path: str | None = None
+    call: Create | StartWorkflow, operation: Operation, proof: Proof, seen: _Seen, id_path: str | None = None
 ) -> CallAnswered:
     members = seen.members
     return CallAnswered(

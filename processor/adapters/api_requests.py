@@ -16,7 +16,7 @@ from processor.adapters.calling import ApiCall
 from processor.adapters.credential import Header
 from processor.adapters.http import HttpRequest
 from processor.core.catalogue import Catalogue, Workflow
-from processor.core.messages import Create, ReadResult, ReadStatus, RunWorkflow
+from processor.core.messages import Create, ReadCase, ReadResult, ReadStatus, StartWorkflow
 from processor.core.model import ApiVersion
 from processor.core.proof import Operation, Proof
 from processor.errors import SettingsInvalid
@@ -64,7 +64,7 @@ class Requests:
     def build(self, call: ApiCall, authorization: Header, deadline_s: float) -> HttpRequest | Unsendable:
         """Return the request of a call; a workflow that left the catalogue meanwhile is not sent but may come back."""
         match call:
-            case RunWorkflow():
+            case StartWorkflow():
                 return self._run(call, authorization, deadline_s)
             case Create():
                 return self._create(call, authorization, deadline_s)
@@ -72,8 +72,10 @@ class Requests:
                 return self._read(call, "", authorization, deadline_s)
             case ReadResult():
                 return self._read(call, "/result", authorization, deadline_s)
+            case ReadCase():
+                return _NO_CREATION
 
-    def _run(self, call: RunWorkflow, authorization: Header, deadline_s: float) -> HttpRequest | Unsendable:
+    def _run(self, call: StartWorkflow, authorization: Header, deadline_s: float) -> HttpRequest | Unsendable:
         plan = self._plans.get(call.workflow)
         if plan is None:
             return _NO_WORKFLOW

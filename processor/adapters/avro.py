@@ -1,4 +1,4 @@
-"""The public events as Avro with the registry's framing: requests in, results and progress out.
+"""The public events as Avro with the registry's framing: requests in, results, links and progress out.
 
 Serializer, framing and look-ups are confluent-kafka's own. Reading takes its framing and its client, and hands
 the bytes to fastavro itself: the library's deserializer walks the schema and asks for rules at each message, which
@@ -25,7 +25,15 @@ from confluent_kafka.serialization import MessageField, SerializationContext, Se
 from fastavro import parse_schema, schemaless_reader
 from fastavro.read import SchemaResolutionError
 
-from processor.adapters.avro_records import BAD_JSON, BAD_VALUE, Record, finished_record, progressed_record, request_of
+from processor.adapters.avro_records import (
+    BAD_JSON,
+    BAD_VALUE,
+    Record,
+    finished_record,
+    issued_record,
+    progressed_record,
+    request_of,
+)
 from processor.adapters.compatibility import logical_conflicts, structural_conflicts
 from processor.adapters.event_headers import Headers, event_headers
 from processor.adapters.registry import (
@@ -37,13 +45,19 @@ from processor.adapters.registry import (
     subject_of,
 )
 from processor.adapters.schema_files import AvroSchema, public_schema, without_logical_types
-from processor.core.messages import Finished, Progressed
-from processor.core.model import OnboardingRequest
+from processor.core.messages import Finished, LinkIssued, Progressed
+from processor.core.model import Instant, OnboardingRequest
 from processor.errors import PoisonError, RegistryUnavailable, SettingsInvalid, UndecodableMessage
 
 REFUSED_MAX = 1_000  # Unreadable schema ids that are remembered.
 
-RECORD_NAMES = {Finished: "OnboardingFinished", Progressed: "OnboardingProgressed"}
+PublicEvent: TypeAlias = Finished | LinkIssued | Progressed
+
+RECORD_NAMES = {
+    Finished: "OnboardingFinished",
+    LinkIssued: "OnboardingLinkIssued",
+    Progressed: "OnboardingProgressed",
+}
 
 # What makes a message undecodable: reasons of dead letters, a closed list.
 NULL_VALUE = "null-value"
@@ -179,7 +193,7 @@ class RequestDecoder:
 
 
 class EventEncoder:
-    """Results and progress as framed Avro with their headers.
+    """Results, links and progress as framed Avro with their headers.
 
     `source` is the URI reference of this installation (`ce_source`); `definitions` are the provider's definition ids
     by workflow name. Nothing is registered: a missing schema is SettingsInvalid, naming subject and command.
@@ -199,7 +213,7 @@ class EventEncoder:
         for topic, record in topics.items():
             self._writer(topic, record)
 
-    def encode(self, topic: str, event: Finished | Progressed) -> tuple[bytes, Headers]:
+    def encode(self, topic: str, event: PublicEvent) -> tuple[bytes, Headers]:
         """Return value and headers of an event for this topic.
 
         Raises PoisonError with reason `unencodable` when the event does not fit its schema, which is a mistake of
@@ -213,7 +227,7 @@ class EventEncoder:
         except Exception:  # noqa: BLE001  # fastavro raises many kinds, and their texts quote the value
             raise PoisonError(UNENCODABLE, f"an event of {event.origin.request_id} does not fit {name}") from None
         assert value is not None, "only None is written as None"
-        at = event.finished_at if isinstance(event, Finished) else event.at
+        at = _instant_of(event)
         trace = event.origin.traceparent
         return value, event_headers(name, record["eventId"], at, source=self._source, traceparent=trace)
 
@@ -232,11 +246,21 @@ class EventEncoder:
             found = self._writers[topic, name] = serializer, SerializationContext(topic, MessageField.VALUE)
         return found
 
-    def _record(self, event: Finished | Progressed) -> Record:
+    def _record(self, event: PublicEvent) -> Record:
         """Return an event as its Avro record."""
         if isinstance(event, Finished):
             return finished_record(event, self._definitions.get(event.origin.workflow))
-        return progressed_record(event)
+        return issued_record(event) if isinstance(event, LinkIssued) else progressed_record(event)
+
+
+def _instant_of(event: PublicEvent) -> Instant:
+    match event:
+        case Finished():
+            return event.finished_at
+        case LinkIssued():
+            return event.issued_at
+        case Progressed():
+            return event.at
 
 
 def _has_rules_for_readers(schema: Schema) -> bool:

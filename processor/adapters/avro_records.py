@@ -11,7 +11,7 @@ from math import isfinite
 from typing import Any, TypeAlias, cast
 from uuid import UUID
 
-from processor.core.messages import Finished, Progressed
+from processor.core.messages import Finished, LinkIssued, Progressed
 from processor.core.model import Document, Instant, JsonValue, OnboardingRequest, Origin, Phone, Subject
 from processor.errors import UndecodableMessage
 
@@ -46,6 +46,7 @@ def request_of(record: Record) -> OnboardingRequest:
         columns=_json_values("columns", record["columns"]),
         parameters=_json_values("parameters", record["parameters"]),
         locale=record["locale"],
+        link_attempt=_link_attempt(record["linkAttempt"]),
         tenant=record["tenant"],
         source_system=record["sourceSystem"],
         correlation_id=record["correlationId"],
@@ -81,6 +82,7 @@ def finished_record(event: Finished, definition_id: str | None) -> Record:
         "reason": event.reason,
         "message": event.message,
         "candidates": event.candidates,
+        "isRerun": event.is_rerun,
         "subjectReference": origin.subject_reference,
         "attributes": origin.attributes,
     }
@@ -95,6 +97,24 @@ def progressed_record(event: Progressed) -> Record:
         "reachedAt": event.at * MICROSECONDS,
         "workflowId": event.workflow_id,
         "attempt": event.attempt,
+    }
+
+
+def issued_record(event: LinkIssued) -> Record:
+    """Return an issued link or token as its Avro record."""
+    origin = event.origin
+    return {
+        "eventId": event_id("OnboardingLinkIssued", event.link_attempt, origin.request_id),
+        **_from_origin(origin),
+        "attempt": event.link_attempt,
+        "link": event.link,
+        "token": event.token,
+        "issuedAt": event.issued_at * MICROSECONDS,
+        "expiresAt": _microseconds(event.expires_at),
+        "recordId": event.record_id,
+        "caseId": event.case_id,
+        "subjectReference": origin.subject_reference,
+        "attributes": origin.attributes,
     }
 
 
@@ -140,6 +160,14 @@ def _subject(record: Record) -> Subject:
             for document in record["documents"]
         ),
     )
+
+
+def _link_attempt(value: int | None) -> int:
+    if value is None:
+        return 1
+    if value < 1:
+        raise UndecodableMessage(BAD_VALUE, "linkAttempt is below 1")
+    return value
 
 
 def _instant(name: str, value: int | datetime) -> Instant:

@@ -17,13 +17,15 @@ from processor.adapters.calling import ApiCall, ApiFact, not_sent
 from processor.adapters.dispatcher import Asked, Dispatcher, Judged
 from processor.adapters.gate import Priority
 from processor.core.messages import (
+    AwaitEvidence,
     Call,
     Create,
     Judge,
     PermitGranted,
+    ReadCase,
     ReadResult,
     ReadStatus,
-    RunWorkflow,
+    StartWorkflow,
     VerdictReached,
 )
 from processor.core.model import Instant
@@ -132,20 +134,20 @@ class ApiCaller:
 
     def _start(self, calls: Sequence[tuple[Ticket, Call]], wants: Sequence[tuple[Ticket, str]]) -> None:
         for ticket, call in calls:
-            if isinstance(call, RunWorkflow):
+            if isinstance(call, StartWorkflow):
                 self._run(ticket, call)
-            elif self._is_given_up(ticket.owned):
+            elif self._is_given_up(ticket.owned) or isinstance(call, AwaitEvidence):
                 self._answer(Answer(ticket, call, None))
             elif isinstance(call, Judge):
                 self._judge(ticket, call)
             else:
                 self._ask(ticket, call)
-        for ticket, workflow in wants:
+        for ticket, budget in wants:
             if not self._is_given_up(ticket.owned):
-                self._want(ticket, workflow)
+                self._want(ticket, budget.rpartition("/")[2])
         self._dispatcher.pump()
 
-    def _ask(self, ticket: Ticket, call: Create | ReadStatus | ReadResult) -> None:
+    def _ask(self, ticket: Ticket, call: Create | ReadStatus | ReadResult | ReadCase) -> None:
         """Queue a call; in the place of the one of its key that waits already, so that asking again costs no place."""
         waiting = self._waiting.get(ticket)
         workflow = call.workflow or ""
@@ -171,7 +173,7 @@ class ApiCaller:
         self._waiting[asked.ticket] = asked
         self._dispatcher.ask(asked)
 
-    def _run(self, ticket: Ticket, call: RunWorkflow) -> None:
+    def _run(self, ticket: Ticket, call: StartWorkflow) -> None:
         """Make a run in the slot of its permit, if it is there and its time has not passed."""
         permit = self._permits.pop(ticket, None)
         if permit is not None and self._dispatcher.clock() < call.send_before and not self._dispatcher.is_closed:
@@ -223,7 +225,7 @@ class ApiCaller:
     def _is_given_up(self, owned: Owned) -> bool:
         return self._dispatcher.is_closed or owned.epoch <= self._given_up.get(owned.partition, -1)
 
-    def _size(self, call: Create | ReadStatus | ReadResult) -> int:
+    def _size(self, call: Create | ReadStatus | ReadResult | ReadCase) -> int:
         if isinstance(call, Create):
             return len(call.body) + ANSWER_BYTES
         return self._result_bytes_max if isinstance(call, ReadResult) else ANSWER_BYTES

@@ -5,11 +5,21 @@ Which calls may be made at once is `gate.py`'s to say, how one is made the provi
 
 from typing import Protocol, TypeAlias
 
-from processor.core.messages import CallAnswered, Create, ReadResult, ReadStatus, ResultRead, RunWorkflow, StatusRead
+from processor.core.messages import (
+    CallAnswered,
+    CaseRead,
+    Create,
+    ReadCase,
+    ReadResult,
+    ReadStatus,
+    ResultRead,
+    StartWorkflow,
+    StatusRead,
+)
 from processor.core.proof import Operation, Proof
 
-ApiCall: TypeAlias = Create | RunWorkflow | ReadStatus | ReadResult
-ApiFact: TypeAlias = CallAnswered | StatusRead | ResultRead
+ApiCall: TypeAlias = Create | StartWorkflow | ReadStatus | ReadResult | ReadCase
+ApiFact: TypeAlias = CallAnswered | StatusRead | ResultRead | CaseRead
 
 
 class Provider(Protocol):
@@ -50,38 +60,40 @@ class CallListener(Protocol):
 def operation_of(call: ApiCall) -> Operation:
     """Return the kind of a call."""
     match call:
-        case Create():
+        case Create() | StartWorkflow():
             return call.operation
-        case RunWorkflow():
-            return Operation.RUN
         case ReadStatus():
             return Operation.READ_STATUS
         case ReadResult():
             return Operation.READ_RESULT
+        case ReadCase():
+            return Operation.READ_CASE
 
 
 def is_read(call: ApiCall) -> bool:
     """Whether a call changes nothing at the provider, so that it may be cut at any time."""
-    return isinstance(call, ReadStatus | ReadResult)
+    return isinstance(call, ReadStatus | ReadResult | ReadCase)
 
 
-def not_sent(call: RunWorkflow, why: str) -> CallAnswered:
-    """Return the answer of a run that never left this process."""
-    return _answered(call, Operation.RUN, Proof.NOT_SENT, why)
+def not_sent(call: StartWorkflow, why: str) -> CallAnswered:
+    """Return the answer of a start that never left this process."""
+    return _answered(call, call.operation, Proof.NOT_SENT, why)
 
 
 def unknown(call: ApiCall, why: str) -> ApiFact:
     """Return the answer of a call whose outcome nobody will tell."""
     match call:
-        case Create() | RunWorkflow():
+        case Create() | StartWorkflow():
             return _answered(call, operation_of(call), Proof.UNKNOWN, why)
         case ReadStatus():
             return StatusRead(call.attempt, Proof.UNKNOWN, None, None, None, None, why)
         case ReadResult():
             return ResultRead(call.attempt, Proof.UNKNOWN, None, 0, None, None, why)
+        case ReadCase():
+            return CaseRead(call.request_id, call.attempt, Proof.UNKNOWN, None, None, None, why)
 
 
-def _answered(call: Create | RunWorkflow, operation: Operation, proof: Proof, why: str) -> CallAnswered:
+def _answered(call: Create | StartWorkflow, operation: Operation, proof: Proof, why: str) -> CallAnswered:
     return CallAnswered(
         operation=operation,
         attempt=call.attempt,

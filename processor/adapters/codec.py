@@ -9,7 +9,7 @@ import dataclasses
 import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 from io import BytesIO
 from operator import attrgetter, itemgetter
 from typing import Any, NamedTuple, TypeAlias
@@ -27,9 +27,13 @@ from processor.adapters.schema_files import (
 from processor.core.messages import (
     CallAnswered,
     CallProved,
+    CaseRead,
+    EvidenceJudged,
+    LinkAsked,
     Observed,
     OperatorDecided,
     Prepared,
+    Replaced,
     ResultRead,
     Started,
     StatusRead,
@@ -40,9 +44,19 @@ from processor.core.model import Origin
 from processor.core.state import Part, PendingRequest
 from processor.errors import SettingsInvalid, StateUnreadable, UndecodableMessage
 
-MESSAGES: tuple[type, ...] = (Prepared, Observed, CallProved, OperatorDecided, Started, WebhookReceived)
+MESSAGES: tuple[type, ...] = (
+    Prepared,
+    LinkAsked,
+    Observed,
+    CallProved,
+    OperatorDecided,
+    Started,
+    Replaced,
+    WebhookReceived,
+)
 PARTS: tuple[type, ...] = typing.get_args(Part)
-ANSWERS: tuple[type, ...] = (CallAnswered, VerdictReached, StatusRead, ResultRead)  # Kept while a key is parked.
+# Kept while a key is parked.
+ANSWERS: tuple[type, ...] = (CallAnswered, VerdictReached, StatusRead, ResultRead, CaseRead, EvidenceJudged)
 KEPT: frozenset[type] = frozenset({Origin, Prepared, PendingRequest, Started})  # Stay as they are through many writes.
 WRITE_FORMAT = 1  # Written unless a setting says otherwise; raised one release after the format came.
 PREFIX_BYTES = 2
@@ -191,6 +205,8 @@ def _of(hint: Any) -> _Converters:  # noqa: ANN401  # a type as `typing` describ
         return _of_optional(hint)
     if dataclasses.is_dataclass(hint) and isinstance(hint, type):
         return _of_record(hint)
+    if isinstance(hint, type) and issubclass(hint, IntEnum):
+        return _Converters(None, {int(member): member for member in hint}.__getitem__)
     if isinstance(hint, type) and issubclass(hint, StrEnum):
         return _Converters(None, {member.value: member for member in hint}.__getitem__)
     if typing.get_origin(hint) is tuple:

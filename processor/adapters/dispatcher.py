@@ -14,7 +14,7 @@ from processor.adapters.calling import ApiCall, ApiFact, CallListener, Provider,
 from processor.adapters.fault_watch import FaultWatch, Suspect, Verdict
 from processor.adapters.gate import Ask, Gate, Priority
 from processor.adapters.pauses import PauseReason, Pauses, Standing
-from processor.core.messages import Create, Judge, RunWorkflow
+from processor.core.messages import Create, Judge, StartWorkflow
 from processor.core.model import Instant
 from processor.core.proof import Proof
 from processor.engine.ports import Ticket
@@ -247,7 +247,7 @@ class Dispatcher:
         task, call = self._running[asked], asked.call
         assert call is not None, "an open call is known"
         task.cancel()
-        self._end(asked, call, None if why is None or not isinstance(call, RunWorkflow) else unknown(call, why))
+        self._end(asked, call, None if why is None or not isinstance(call, StartWorkflow) else unknown(call, why))
 
     def _may_start(self) -> bool:
         if self.is_closed or not self._is_open:
@@ -284,7 +284,7 @@ class Dispatcher:
             return
         if fact.proof is Proof.OUR_FAULT:
             self._meet(call, PauseReason.FAULT, generation, f"{operation_of(call)}: {fact.why}")
-        elif isinstance(call, Create | RunWorkflow):
+        elif isinstance(call, Create | StartWorkflow):
             operation = operation_of(call)
             if fact.proof is Proof.DONE:
                 self._deliver(self._watch.succeeded(call.workflow, operation))

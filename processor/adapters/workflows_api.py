@@ -14,7 +14,7 @@ from processor.adapters.calling import ApiCall, ApiFact, operation_of
 from processor.adapters.credential import Credential, Header
 from processor.adapters.http import HttpAnswer, HttpClient, HttpRequest
 from processor.core.catalogue import Catalogue
-from processor.core.messages import RunWorkflow
+from processor.core.messages import StartWorkflow
 from processor.core.model import Instant
 from processor.core.proof import Operation, Proof
 from processor.settings import ApiSettings
@@ -84,7 +84,7 @@ class WorkflowsApi:
 
     def _deadline_s(self, call: ApiCall) -> float:
         """Return how long a call may take, in seconds; none are left for a run that is too late to begin."""
-        if not isinstance(call, RunWorkflow):
+        if not isinstance(call, StartWorkflow):
             return self._call_deadline_s
         now = self._clock()
         return 0.0 if now >= call.send_before else min(self._run_deadline_s, (call.deadline_at - now) / 1000)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from processor.core.model import DAY_MS, MINUTE_MS, SECOND_MS, ApiVersion
+from processor.core.model import DAY_MS, DEFAULT_PROVIDER, MINUTE_MS, SECOND_MS, ApiVersion
 
 SUCCESS_WORDS = frozenset({"COMPLETED"})
 FAILURE_WORDS = frozenset(
@@ -17,19 +17,24 @@ class Mode(StrEnum):
     """How a workflow is started."""
 
     RUN = "run"
+    LINK = "link"  # A link for the end user, who starts it.
+    LINK_SEND = "link-send"  # The same, mailed by the provider.
+    TOKEN = "token"  # noqa: S105  # A token for the widget of the end user.
 
 
 class Adoption(StrEnum):
     """By what a run of unknown outcome can be recognised later."""
 
     RECORD = "record"
+    PARAMETERS = "parameters"  # Our reference among the parameters, which the provider's answers repeat.
     NONE = "none"
 
 
 class UnknownPolicy(StrEnum):
     """What happens to an unknown run after its adoption window."""
 
-    HOLD = "hold"
+    HOLD = "hold"  # A person decides.
+    RERUN = "rerun"  # It is run again: at least once instead of at most once.
 
 
 class ResultShape(StrEnum):
@@ -38,6 +43,13 @@ class ResultShape(StrEnum):
     FULL = "full"
     SELECTED = "selected"
     NONE = "none"
+
+
+class ResultSource(StrEnum):
+    """Where the provider's result is read."""
+
+    WORKFLOW = "workflow"
+    CASE = "case"  # As before version 2.
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +98,17 @@ class Workflow:
     unknown_policy: UnknownPolicy = UnknownPolicy.HOLD
     adoption_window_ms: int = 15 * MINUTE_MS
     poll: PollPolicy = field(default_factory=PollPolicy)
+    provider: str = DEFAULT_PROVIDER
+    is_record_given: bool = False  # The request must bring the id of a record.
+    is_case_given: bool = False  # The same for a case.
+    is_exclusive: bool = False  # Nobody else starts workflows on records or cases that requests share.
+    is_newest_link: bool = False  # Of several links for one record only the newest can have been used.
+    reuse_ms: int | None = None  # How long a subject's record or case is used again; None makes a new one each time.
+    locale: str = "en"  # For requests that name none.
+    email_path: str = "subject.email"
+    result_source: ResultSource = ResultSource.WORKFLOW
+    case_workflow_path: str | None = None  # Where a case that is read shows the workflow that ran on it.
+    case_status_path: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +121,10 @@ class Catalogue:
     def find(self, name: str) -> Workflow | None:
         """Return the workflow of that name, or None."""
         return self.workflows.get(name)
+
+    def serving(self, provider: str) -> tuple[Workflow, ...]:
+        """Return the workflows of one provider profile."""
+        return tuple(workflow for workflow in self.workflows.values() if workflow.provider == provider)
 
     def results_topic_of(self, name: str) -> str:
         """Return where results of that workflow go; the default topic for an unknown one."""

@@ -9,7 +9,7 @@ without their run being known. The queue is numbered in the head and may have ho
 from dataclasses import dataclass
 
 from processor.core.keys import canonical_id
-from processor.core.messages import Prepared, RunWorkflow, Started
+from processor.core.messages import Prepared, Started, StartWorkflow
 from processor.core.model import DAY_MS, MINUTE_MS, SECOND_MS, Instant, Timer, Witness
 from processor.core.state import GaveUp, Launching, LaunchPhase
 from processor.errors import SettingsInvalid
@@ -100,10 +100,10 @@ def new_head(prepared: Prepared, waiting_first: int, waiting_next: int) -> Launc
     )
 
 
-def run_call(intent: Launching, send_before: Instant, deadline_at: Instant) -> RunWorkflow:
+def run_call(intent: Launching, send_before: Instant, deadline_at: Instant) -> StartWorkflow:
     """Return the call of an intent."""
     prepared = intent.prepared
-    return RunWorkflow(
+    return StartWorkflow(
         workflow=prepared.origin.workflow,
         request_id=prepared.origin.request_id,
         attempt=intent.attempt,

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from processor.core.adoption import Claim, adoption, claim_of_gave_up, claim_of_head, fitting, is_fitting
 from processor.core.catalogue import Catalogue
-from processor.core.keys import canonical_id
+from processor.core.keys import budget_of, canonical_id
 from processor.core.launch_parts import (
     GAVE,
     HEAD,
@@ -28,7 +28,7 @@ from processor.core.launch_parts import (
     since_of,
     waiting_name,
 )
-from processor.core.messages import Call, Judge, Observed, Output, Progressed, RunWorkflow, Step
+from processor.core.messages import Call, Judge, Observed, Output, Progressed, StartWorkflow, Step
 from processor.core.model import Instant, Outcome, Reason, Timer, Witness
 from processor.core.proof import Operation
 from processor.core.results import finished_launching, finished_prepared
@@ -74,14 +74,16 @@ class LaunchState:
         self.is_unsettled = False  # Whether somebody may adopt, or candidates may have lost their last claim.
         self._names: tuple[str, ...] | None = None
         self._asks = False
-        self._run: RunWorkflow | None = None
+        self._run: StartWorkflow | None = None
 
     def decision(self) -> Decision:
         """Return what was decided."""
         if self.is_unsettled:
             self.settle()
         head = self.head if self._asks else None
-        wants = head.prepared.origin.workflow if head is not None and head.phase is LaunchPhase.READY else None
+        wants = None
+        if head is not None and head.phase is LaunchPhase.READY:
+            wants = budget_of(head.prepared.origin.provider, head.prepared.origin.workflow)
         return Decision(self.changes, self._calls(head), tuple(self.outputs), wants)
 
     def _calls(self, head: Launching | None) -> tuple[Call, ...]:

@@ -8,7 +8,17 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TypeAlias
 
-from processor.core.model import Instant, OnboardingRequest, Origin, Outcome, Reason, Witness
+from processor.core.model import (
+    DEFAULT_PROVIDER,
+    ApiVersion,
+    Instant,
+    OnboardingRequest,
+    Origin,
+    Outcome,
+    Reason,
+    StartInputs,
+    Witness,
+)
 from processor.core.proof import Operation, Proof
 
 # --- facts: the engine's -----------------------------------------------------------------------------------------
@@ -59,6 +69,7 @@ class Prepared:
     is_own: bool  # The record or case was made for this request alone.
     parameters_id: str | None
     prepared_at: Instant
+    inputs: StartInputs | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +83,17 @@ class Observed:
     status: str
     received_at: Instant  # When its first webhook came.
     observed_at: Instant
+    request_id: str | None = None  # Whom our own reference names, where the provider's answer holds one.
+
+
+@dataclass(frozen=True, slots=True)
+class LinkAsked:
+    """Upstream asks for one more link or token of a request that was handed over before. Carries no custody."""
+
+    launch_key: str
+    origin: Origin  # Of the event that asks.
+    link_attempt: int
+    asked_at: Instant
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +108,7 @@ class CallProved:
     status: str | None
     why: str
     proved_at: Instant
+    operation: Operation = Operation.RUN
 
 
 class Resolution(StrEnum):
@@ -123,6 +146,15 @@ class Started:
     attempts: int
     revision: int
     candidates: tuple[str, ...] = ()  # Other workflows that may be runs of this request, for a person to look at.
+    is_rerun: bool = False  # An attempt of unknown outcome was repeated, as the catalogue demands.
+
+
+@dataclass(frozen=True, slots=True)
+class Replaced:
+    """A workflow that a request holds gives way to a newer one, which was started at upstream's wish."""
+
+    workflow_id: str  # The one that gives way, if its end is not known yet.
+    started: Started  # What its custody passes on with.
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +170,7 @@ class WebhookReceived:
     definition_id: str | None
     key_id: str
     body: bytes
+    provider: str = DEFAULT_PROVIDER
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +190,7 @@ class CustodyUnreadable:
 
 @dataclass(frozen=True, slots=True)
 class CallAnswered:
-    """A creation or a run was called: what that proves, and the id that was made.
+    """A creation or a start was called: what that proves, and the id that was made.
 
     `why` holds HTTP status, error codes and fingerprint only, never the provider's message.
     """
@@ -170,6 +203,9 @@ class CallAnswered:
     wait_ms: int | None
     why: str
     request_id: str = ""  # Whose call it was: attempts are numbered within a request, not within a key.
+    link: str | None = None  # A bearer secret, as is the token.
+    token: str | None = None
+    expires_ms: int | None = None  # How long link or token work from now on, where the answer says so.
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,6 +228,28 @@ class StatusRead:
     case_id: str | None
     wait_ms: int | None
     why: str
+    our_reference: str | None = None  # Our own one, as `core/reference.py` writes it, where the answer holds one.
+
+
+@dataclass(frozen=True, slots=True)
+class CaseRead:
+    """A case was read: which workflow ran on it, as far as the answer says."""
+
+    request_id: str
+    attempt: int
+    proof: Proof
+    workflow_id: str | None
+    status: str | None
+    wait_ms: int | None
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class EvidenceJudged:
+    """Completion has judged every webhook that came before an instant: what it saw is on its way to launch."""
+
+    request_id: str
+    attempt: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,13 +277,16 @@ class Create:
     request_id: str
     attempt: int
     body: bytes
+    provider: str = DEFAULT_PROVIDER
+    api: ApiVersion = ApiVersion.RECORDS
 
 
 @dataclass(frozen=True, slots=True)
-class RunWorkflow:
-    """Run the workflow: never repeated while its outcome is unknown.
+class StartWorkflow:
+    """Start the workflow: run it, or issue or mail the link with which its end user starts it.
 
-    It starts before `send_before` or not at all, and ends before `deadline_at`.
+    It begins before `send_before` or not at all, and ends before `deadline_at`. A run and a mail are never repeated
+    while their outcome is unknown.
     """
 
     workflow: str
@@ -237,6 +298,11 @@ class RunWorkflow:
     send_before: Instant
     deadline_at: Instant
     is_own: bool = True  # As in `Prepared`: a 404 then speaks of the definition, not of what upstream named.
+    operation: Operation = Operation.RUN
+    provider: str = DEFAULT_PROVIDER
+    api: ApiVersion = ApiVersion.RECORDS
+    inputs: StartInputs | None = None
+    expires_at: Instant | None = None  # When the provider is to end it by itself; version 3 only.
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,6 +313,7 @@ class Judge:
     workflow: str
     request_id: str
     attempt: int
+    provider: str = DEFAULT_PROVIDER
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,18 +323,43 @@ class ReadStatus:
     workflow: str | None
     workflow_id: str
     attempt: int
+    provider: str = DEFAULT_PROVIDER
+    api: ApiVersion = ApiVersion.RECORDS
 
 
 @dataclass(frozen=True, slots=True)
 class ReadResult:
-    """Read a completed workflow's result."""
+    """Read a completed workflow's result; from its case where `case_id` is given, as version 1 once did."""
 
     workflow: str
     workflow_id: str
     attempt: int
+    provider: str = DEFAULT_PROVIDER
+    api: ApiVersion = ApiVersion.RECORDS
+    case_id: str | None = None
 
 
-Call: TypeAlias = Create | RunWorkflow | Judge | ReadStatus | ReadResult
+@dataclass(frozen=True, slots=True)
+class ReadCase:
+    """Read a case that was made for one request alone: it may show the workflow that ran on it."""
+
+    workflow: str
+    request_id: str
+    case_id: str
+    attempt: int
+    provider: str = DEFAULT_PROVIDER
+
+
+@dataclass(frozen=True, slots=True)
+class AwaitEvidence:
+    """Wait until completion has judged every webhook that came before `until`; however long that takes."""
+
+    request_id: str
+    attempt: int
+    until: Instant
+
+
+Call: TypeAlias = Create | StartWorkflow | Judge | ReadStatus | ReadResult | ReadCase | AwaitEvidence
 
 # --- messages out ------------------------------------------------------------------------------------------------
 
@@ -296,6 +388,7 @@ class Finished:
     reason: Reason | None
     message: str | None
     candidates: tuple[str, ...] = ()  # Workflows that may belong to it, for a person to look at.
+    is_rerun: bool = False  # As in `Started`: the workflow may have been run more than once.
 
 
 class Step(StrEnum):
@@ -304,6 +397,7 @@ class Step(StrEnum):
     ACCEPTED = "ACCEPTED"
     STARTED = "STARTED"
     HELD = "HELD"
+    LINK_REFUSED = "LINK_REFUSED"  # One more link was asked for, and there will be none.
 
 
 @dataclass(frozen=True, slots=True)
@@ -318,6 +412,20 @@ class Progressed:
 
 
 @dataclass(frozen=True, slots=True)
+class LinkIssued:
+    """A link or token was issued, or mailed by the provider. Link and token are bearer secrets."""
+
+    origin: Origin
+    link_attempt: int
+    link: str | None
+    token: str | None
+    issued_at: Instant
+    expires_at: Instant | None
+    record_id: str | None
+    case_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class DeadLettered:
     """The input message that is being decided goes to the dead letters, with its bytes."""
 
@@ -325,4 +433,6 @@ class DeadLettered:
     message: str
 
 
-Output: TypeAlias = Prepared | Observed | Started | Finished | Progressed | DeadLettered
+Output: TypeAlias = (
+    Prepared | LinkAsked | Observed | Started | Replaced | Finished | LinkIssued | Progressed | DeadLettered
+)

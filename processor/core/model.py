@@ -25,6 +25,9 @@ class ApiVersion(IntEnum):
     TABLES = 3
 
 
+DEFAULT_PROVIDER = "default"  # The profile that the settings below `api` describe.
+
+
 class Outcome(StrEnum):
     """What became of the run; it says nothing about the applicant."""
 
@@ -114,11 +117,16 @@ class OnboardingRequest:
     source_system: str | None = None
     correlation_id: str | None = None
     attributes: Mapping[str, str] = field(default_factory=dict)
+    link_attempt: int = 1  # Above 1 it asks for one more link or token of a request that was published before.
 
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """What of a request must come back on its result: it travels with custody."""
+    """What of a request must come back on its result, and by which API it is served: it travels with custody.
+
+    API version and provider profile are those of the moment when the request was accepted, so that a workflow can be
+    moved to others while runs of the old ones are still open.
+    """
 
     request_id: str
     workflow: str
@@ -133,6 +141,17 @@ class Origin:
     correlation_id: str | None = None
     attributes: Mapping[str, str] = field(default_factory=dict)
     traceparent: str | None = None
+    api: ApiVersion = ApiVersion.RECORDS
+    provider: str = DEFAULT_PROVIDER
+
+
+@dataclass(frozen=True, slots=True)
+class StartInputs:
+    """What the call that starts a workflow carries of the request itself; personal data."""
+
+    parameters: bytes | None = None  # A JSON object; version 3 has no parameter sets.
+    locale: str | None = None  # Language for the end user.
+    email: str | None = None  # Where the provider mails the link to.
 
 
 @dataclass(frozen=True, slots=True)

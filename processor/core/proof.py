@@ -14,8 +14,12 @@ class Operation(StrEnum):
     CREATE_CASE = "create-case"
     SET_PARAMETERS = "set-parameters"
     RUN = "run"
+    ISSUE_TOKEN = "issue-token"  # noqa: S105  # no secret
+    ISSUE_LINK = "issue-link"
+    SEND_LINK = "send-link"
     READ_STATUS = "read-status"
     READ_RESULT = "read-result"
+    READ_CASE = "read-case"
 
 
 class Proof(StrEnum):

@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import TypeAlias
 
 from processor.core.messages import Call, Observed, Output, Prepared, Started
-from processor.core.model import Instant, Origin, Timer, Witness
+from processor.core.model import DEFAULT_PROVIDER, Instant, Origin, StartInputs, Timer, Witness
 from processor.core.proof import Operation
 
 
@@ -28,6 +28,8 @@ class PendingRequest:
     is_own: bool
     timer: Timer | None
     is_waiting: bool = False
+    inputs: StartInputs | None = None
+    subject_part: str | None = None  # Name of the part that knows the subject's record or case, where it is reused.
 
 
 class Activity(StrEnum):
@@ -64,6 +66,18 @@ class KnownRequest:
     digest: bytes
     timer: Timer | None
     is_waiting: bool = False
+    launch_key: str | None = None  # Where it was handed over to, if one more link may be asked for.
+    link_attempt: int = 1  # The highest that was asked for.
+
+
+@dataclass(frozen=True, slots=True)
+class KnownSubject:
+    """The record or case that was made for a subject, to be used again; forgotten when it is too old."""
+
+    record_id: str | None
+    case_id: str | None
+    timer: Timer | None
+    is_waiting: bool = False
 
 
 class LaunchPhase(StrEnum):
@@ -96,6 +110,9 @@ class Launching:
     is_waiting: bool
     doubt_at: Instant | None = None  # The oldest intent of an earlier attempt that only a person called not executed.
     has_candidates: bool = False  # Whether observations may be kept for this key; False spares the search for them.
+    link_attempt: int = 1  # Above 1 it is one more link of a request that has one already.
+    is_rerun: bool = False  # An attempt of unknown outcome was repeated, as the catalogue demands.
+    reads: int = 0  # How often the case was read in vain.
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +122,26 @@ class WaitingLaunch:
     prepared: Prepared
     timer: Timer | None
     is_waiting: bool = False
+    link_attempt: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Issued:
+    """A request whose end user has a link or token: it goes on when a workflow shows itself on its record.
+
+    `workflow_id` is that of a version 3 start, which is known: then completion has custody, and this part only serves
+    to issue one more link.
+    """
+
+    prepared: Prepared
+    intent_at: Instant  # When the intent of the first of its links was written.
+    attempts: int
+    link_attempt: int
+    workflow_id: str | None
+    timer: Timer | None
+    is_waiting: bool = False
+    has_candidates: bool = False  # Observations fit it that it may not adopt by itself: a person decides.
+    reads: int = 0  # How often the case was read in vain.
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +171,7 @@ class GaveUp:
     attempts: int
     timer: Timer | None
     is_waiting: bool = False
+    is_rerun: bool = False
 
 
 class CompletionPhase(StrEnum):
@@ -169,16 +207,19 @@ class WorkflowState:
     claimed_by: tuple[str, ...]  # Requests that claimed this workflow id later and were refused.
     timer: Timer | None
     is_waiting: bool
+    provider: str = DEFAULT_PROVIDER  # Whose webhook made us know it.
 
 
 Part: TypeAlias = (
     Preparing
     | PendingRequest
     | KnownRequest
+    | KnownSubject
     | Launching
     | WaitingLaunch
     | KnownWorkflow
     | Candidate
+    | Issued
     | GaveUp
     | WorkflowState
 )
@@ -188,7 +229,7 @@ Part: TypeAlias = (
 class Decision:
     """What a decider answers: changed parts (None deletes), calls to make once committed, messages to publish.
 
-    `wants_permit`: the engine must bring `PermitGranted` for this workflow as soon as slot, budget and token
+    `wants_permit`: the engine must bring `PermitGranted` for this budget (`budget_of`) as soon as slot, rate and token
     are there. At most one permit is wanted a key.
     """
 

@@ -3,9 +3,9 @@
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeAlias
 
-from processor.adapters.avro import EventEncoder, RequestDecoder
+from processor.adapters.avro import EventEncoder, PublicEvent, RequestDecoder
 from processor.adapters.codec import Codec
 from processor.adapters.dead_letters import Coordinates, Fault, dead_letter_headers
 from processor.adapters.event_headers import TRACEPARENT, read_traceparent
@@ -20,15 +20,18 @@ from processor.core.messages import (
     CustodyUnreadable,
     DeadLettered,
     Finished,
+    LinkAsked,
+    LinkIssued,
     Observed,
     OperatorDecided,
     Output,
     Prepared,
     Progressed,
+    Replaced,
     RequestArrived,
     Resumed,
-    RunWorkflow,
     Started,
+    StartWorkflow,
     TimerFired,
     WebhookReceived,
 )
@@ -39,7 +42,9 @@ from processor.core.state import (
     CompletionPhase,
     Decision,
     GaveUp,
+    Issued,
     KnownRequest,
+    KnownSubject,
     KnownWorkflow,
     Launching,
     LaunchPhase,
@@ -51,6 +56,8 @@ from processor.core.state import (
 from processor.engine.ports import Headers, InputRecord, OutputRecord
 from processor.errors import PoisonError, UndecodableMessage
 from processor.settings import TopicsSettings
+
+ToLaunch: TypeAlias = Prepared | LinkAsked | Observed | CallProved | OperatorDecided
 
 CUSTODY, REQUEST_ID, WORKFLOW, RESULTS_TOPIC, REQUEST_KEY = (
     "custody",
@@ -105,7 +112,7 @@ class _Machine:
 
     def must_finish(self, call: Call) -> bool:
         """Whether a drain must wait for this call: cut, it would leave litter or an unknown run."""
-        return isinstance(call, RunWorkflow | Create)
+        return isinstance(call, StartWorkflow | Create)
 
     def evidence(self, key: str, call: Call, fact: Any, now: Instant) -> OutputRecord | None:  # noqa: ANN401  # any answer
         """Return what an answer proves to the partition's next owner; nothing, but for launch."""
@@ -123,31 +130,48 @@ class _Machine:
 
     def to_records(self, output: Output, source: InputRecord | None) -> Sequence[OutputRecord]:
         """Return a message as records; `source` is the input record being decided, if it is one."""
-        topics, encode = self._writing.topics, self._writing.codec.encode
         match output:
-            case Finished():
-                return (self._event(output.origin.results_topic, output),)
-            case Progressed():
-                return (self._event(topics.progress, output),)
-            case Prepared():
-                headers = _custody(output.origin, "prepared")
-                return (OutputRecord(topics.launches, output.launch_key.encode(), encode(output), headers),)
-            case Started():
-                key = canonical_id(output.workflow_id).encode()
-                return (OutputRecord(topics.workflows, key, encode(output), _custody(output.origin, "started")),)
-            case Observed():
-                return (OutputRecord(topics.launches, output.launch_key.encode(), encode(output)),)
+            case Finished() | LinkIssued() | Progressed():
+                return (self._event(output),)
             case DeadLettered():
                 assert source is not None, "only an input record can be set aside"
                 return (self._dead_letter(source, Fault(output.reason, "RequestRejected", output.message)),)
+            case _:
+                return (self._message(output),)
 
-    def _event(self, topic: str, event: Finished | Progressed) -> OutputRecord:
+    def _message(self, message: Prepared | LinkAsked | Observed | Started | Replaced) -> OutputRecord:
+        """Return a message to another decider of ours."""
+        topics, value = self._writing.topics, self._writing.codec.encode(message)
+        match message:
+            case Prepared():
+                headers = _custody(message.origin, "prepared")
+                return OutputRecord(topics.launches, message.launch_key.encode(), value, headers)
+            case LinkAsked() | Observed():
+                return OutputRecord(topics.launches, message.launch_key.encode(), value)
+            case Started():
+                key = canonical_id(message.workflow_id).encode()
+                return OutputRecord(topics.workflows, key, value, _custody(message.origin, "started"))
+            case Replaced():
+                return OutputRecord(topics.workflows, canonical_id(message.workflow_id).encode(), value)
+
+    def _event(self, event: PublicEvent) -> OutputRecord:
+        topic = self._topic_of(event)
         value, headers = self._writing.encoder.encode(topic, event)
         if len(value) > self._room and isinstance(event, Finished) and event.result is not None:
             lean = replace(event, result=None, result_omitted="too-large")
             value, headers = self._writing.encoder.encode(topic, lean)
         key = event.origin.key
         return OutputRecord(topic, event.origin.request_id.encode() if key is None else key, value, headers)
+
+    def _topic_of(self, event: PublicEvent) -> str:
+        topics = self._writing.topics
+        match event:
+            case Finished():
+                return event.origin.results_topic
+            case LinkIssued():
+                return topics.links
+            case Progressed():
+                return topics.progress
 
     def _dead_letter(self, record: InputRecord, fault: Fault) -> OutputRecord:
         """Return a record's dead letter; of one that was written with a higher limit than ours, what fits."""
@@ -168,7 +192,7 @@ class PreparationMachine(_Machine):
     """`preparation`: requests in, one lane for each message key."""
 
     name = "preparation"
-    gauges: tuple[str, ...] = ("active", "waiting", "known")
+    gauges: tuple[str, ...] = ("active", "waiting", "known", "subject")
     live_gauges = 2
     is_internal = False
 
@@ -200,26 +224,38 @@ class PreparationMachine(_Machine):
         lane = lane_key(record.key) if record.key is not None else lane_key(request.request_id.encode())
         return lane, RequestArrived(request, record.key, read_traceparent(record.headers))
 
-    def gauge_of(self, part: str, value: Preparing | PendingRequest | KnownRequest) -> int:
+    def gauge_of(self, part: str, value: object) -> int:
         """Return the class that a part is counted in."""
         del part
-        return 0 if isinstance(value, Preparing) else 1 if isinstance(value, PendingRequest) else 2
+        return _PREPARATION_GAUGES[type(value)]
 
 
 class LaunchMachine(_Machine):
     """`launch`: custody, evidence and decisions in, by record or case."""
 
     name = "launch"
-    gauges: tuple[str, ...] = ("active", "waiting", "unknown", "held", "known", "candidate", "gave-up")
+    gauges: tuple[str, ...] = (
+        "active",
+        "waiting",
+        "unknown",
+        "held",
+        "known",
+        "candidate",
+        "gave-up",
+        "issued",
+        "rerun",
+    )
     live_gauges = 2  # What waits for evidence or a person is no backlog: it must not stop everybody's intake.
 
     def __init__(self, decider: Launch, writing: Writing) -> None:
         super().__init__(decider, writing, (writing.topics.launches, writing.topics.launch_state))
 
-    def arrived(self, record: InputRecord) -> tuple[str, Prepared | Observed | CallProved | OperatorDecided]:
+    def arrived(
+        self, record: InputRecord
+    ) -> tuple[str, Prepared | LinkAsked | Observed | CallProved | OperatorDecided]:
         """Return launch key and fact of a record; raises PoisonError, StateUnreadable."""
         message = self.decode(_value(record))
-        if not isinstance(message, Prepared | Observed | CallProved | OperatorDecided):
+        if not isinstance(message, Prepared | LinkAsked | Observed | CallProved | OperatorDecided):
             raise UndecodableMessage("unexpected-type", f"{type(message).__name__} does not belong on this topic")
         return message.launch_key, message
 
@@ -228,7 +264,7 @@ class LaunchMachine(_Machine):
         del part
         match value:
             case Launching():
-                return {LaunchPhase.UNKNOWN: 2, LaunchPhase.HELD: 3}.get(value.phase, 0)
+                return _LAUNCHING_GAUGES.get(value.phase, 0)
             case WaitingLaunch():
                 return 1
             case KnownWorkflow() | KnownRequest():
@@ -237,11 +273,13 @@ class LaunchMachine(_Machine):
                 return 5
             case GaveUp():
                 return 6
+            case Issued():
+                return 7
         raise TypeError(f"launch has no part {type(value).__name__}")
 
     def evidence(self, key: str, call: Call, fact: Any, now: Instant) -> OutputRecord | None:  # noqa: ANN401  # any answer
         """Return what the answer of a run proves."""
-        if not isinstance(call, RunWorkflow) or not isinstance(fact, CallAnswered):
+        if not isinstance(call, StartWorkflow) or not isinstance(fact, CallAnswered):
             return None
         proved = CallProved(
             launch_key=key,
@@ -252,6 +290,7 @@ class LaunchMachine(_Machine):
             status=fact.status,
             why=fact.why,
             proved_at=now,
+            operation=fact.operation,
         )
         return OutputRecord(self.input_topic, key.encode(), self.encode(proved))
 
@@ -266,10 +305,10 @@ class CompletionMachine(_Machine):
     def __init__(self, decider: Completion, writing: Writing) -> None:
         super().__init__(decider, writing, (writing.topics.workflows, writing.topics.completion_state))
 
-    def arrived(self, record: InputRecord) -> tuple[str, Started | WebhookReceived]:
+    def arrived(self, record: InputRecord) -> tuple[str, Started | Replaced | WebhookReceived]:
         """Return workflow id and fact of a record; raises PoisonError, StateUnreadable."""
         message = self.decode(_value(record))
-        if not isinstance(message, Started | WebhookReceived):
+        if not isinstance(message, Started | Replaced | WebhookReceived):
             raise UndecodableMessage("unexpected-type", f"{type(message).__name__} does not belong on this topic")
         return canonical_id(message.workflow_id), message
 
@@ -278,6 +317,13 @@ class CompletionMachine(_Machine):
         del part
         return _COMPLETION_GAUGES[value.phase]
 
+
+_PREPARATION_GAUGES: Mapping[type, int] = {Preparing: 0, PendingRequest: 1, KnownRequest: 2, KnownSubject: 3}
+
+_LAUNCHING_GAUGES: Mapping[LaunchPhase, int] = {
+    LaunchPhase.UNKNOWN: 2,
+    LaunchPhase.HELD: 3,
+}
 
 _COMPLETION_GAUGES: Mapping[CompletionPhase, int] = {
     CompletionPhase.RUNNING: 0,

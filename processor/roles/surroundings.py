@@ -48,7 +48,8 @@ class Surroundings:
         topics = self.settings.topics
         names = self.catalogue.workflows
         results = {topics.results, *(self.catalogue.results_topic_of(name) for name in names)}
-        return {topics.progress: "OnboardingProgressed"} | dict.fromkeys(sorted(results), "OnboardingFinished")
+        fixed = {topics.progress: "OnboardingProgressed", topics.links: "OnboardingLinkIssued"}
+        return fixed | dict.fromkeys(sorted(results), "OnboardingFinished")
 
     def make_encoder(self) -> EventEncoder:
         """Make an encoder of public events, for one thread."""

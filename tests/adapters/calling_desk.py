@@ -11,12 +11,14 @@ from processor.adapters.gate import Gate, Priority
 from processor.adapters.pauses import Pauses, Standing
 from processor.core.messages import (
     CallAnswered,
+    CaseRead,
     Create,
     Judge,
+    ReadCase,
     ReadResult,
     ReadStatus,
     ResultRead,
-    RunWorkflow,
+    StartWorkflow,
     StatusRead,
 )
 from processor.core.proof import Operation, Proof
@@ -155,8 +157,8 @@ def create(name: str, workflow: str = "check", attempt: int = 1) -> Create:
     return Create(Operation.CREATE_RECORD, workflow, name, attempt, b"{}")
 
 
-def run(name: str, workflow: str = "check", send_before: int = NEVER) -> RunWorkflow:
-    return RunWorkflow(workflow, name, 1, "record", None, None, send_before, NEVER)
+def run(name: str, workflow: str = "check", send_before: int = NEVER) -> StartWorkflow:
+    return StartWorkflow(workflow, name, 1, "record", None, None, send_before, NEVER)
 
 
 def status(name: str, attempt: int = 1, workflow: str | None = "check") -> ReadStatus:
@@ -177,6 +179,8 @@ def fact(call: ApiCall, proof: Proof) -> ApiFact:
             return StatusRead(call.attempt, proof, "RUNNING", None, None, None, "200")
         case ReadResult():
             return ResultRead(call.attempt, proof, "{}", 2, None, None, "200")
-        case Create() | RunWorkflow():
+        case ReadCase():
+            return CaseRead(call.request_id, call.attempt, proof, None, None, None, "200")
+        case Create() | StartWorkflow():
             operation = operation_of(call)
             return CallAnswered(operation, call.attempt, proof, "made", None, None, "201", call.request_id)

@@ -393,6 +393,7 @@ def test_a_result_is_written_whole(client: SchemaRegistryClient, encoder: EventE
         "reason": "ended-badly",
         "message": "the provider says so",
         "candidates": ["w-2", "w-3"],
+        "isRerun": False,
         "subjectReference": "C-1",
         "tenant": "t-1",
         "sourceSystem": "crm",

@@ -4,7 +4,7 @@ import dataclasses
 import types
 import typing
 from collections.abc import Mapping
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 from typing import Any, TypeAlias
 
 import pytest
@@ -12,14 +12,14 @@ import pytest
 from processor.adapters.codec import ANSWERS, MESSAGES, PARTS, Codec
 from processor.adapters.schema_files import internal_formats, internal_schemas
 from processor.core import messages, state
-from processor.core.model import Origin, Timer
+from processor.core.model import Origin, StartInputs, Timer
 from processor.core.state import KnownRequest
 from processor.errors import SettingsInvalid, StateUnreadable, UndecodableMessage
 
 ALL = (*MESSAGES, *PARTS, *ANSWERS)
-NESTED = (Origin, Timer)
+NESTED = (Origin, StartInputs, Timer)
 NEWEST = max(internal_formats())
-INSTANTS = {"at", "until", "send_before"}  # Beside everything that ends in `_at`.
+INSTANTS = {"at", "until", "send_before", "since"}  # Beside everything that ends in `_at`.
 
 
 def camel(name: str) -> str:
@@ -61,7 +61,7 @@ def avro_type(name: str, hint: Hint) -> object:
         found = f"onboarding.internal.{getattr(only, '__name__', '')}"
     else:
         plain = {str: "string", int: "long", bool: "boolean", bytes: "bytes"}
-        found = "string" if issubclass(only, StrEnum) else plain[only]
+        found = "string" if issubclass(only, StrEnum) else plain[int if issubclass(only, IntEnum) else only]
     return found if only is hint else ["null", found]
 
 
@@ -75,7 +75,7 @@ def sample(hint: Hint, *, is_full: bool) -> Any:  # noqa: ANN401  # a value of t
         return (sample(typing.get_args(hint)[0], is_full=is_full),) if is_full else ()
     if origin(hint) is Mapping:
         return {"k": "v"} if is_full else {}
-    if issubclass(hint, StrEnum):
+    if issubclass(hint, StrEnum | IntEnum):
         return list(hint)[-1 if is_full else 0]
     return {str: "zażółć\x00", int: 2**62, bool: True, bytes: b"\x00\xff"}[hint] if is_full else hint()
 

@@ -16,7 +16,7 @@ from processor.adapters.http import HttpClient, HttpFailure, HttpSettings, Reaso
 from processor.adapters.http_httpx import HttpxClient
 from processor.adapters.workflows_api import WorkflowsApi
 from processor.core.catalogue import CaseTemplate, Catalogue, RecordTemplate, Workflow
-from processor.core.messages import CallAnswered, Create, ReadResult, ReadStatus, ResultRead, RunWorkflow, StatusRead
+from processor.core.messages import CallAnswered, Create, ReadResult, ReadStatus, ResultRead, StartWorkflow, StatusRead
 from processor.core.model import ApiVersion
 from processor.core.proof import Operation, Proof
 from processor.errors import SettingsInvalid
@@ -36,7 +36,7 @@ CATALOGUE = Catalogue(
         "cases": Workflow("cases", "definition-1", api=ApiVersion.CASES, case=CaseTemplate({}), parameters={}),
     }
 )
-RUN = RunWorkflow("people", "request-1", 1, "record-1", "case-1", "parameters-1", NOW + 5_000, NOW + 35_000)
+RUN = StartWorkflow("people", "request-1", 1, "record-1", "case-1", "parameters-1", NOW + 5_000, NOW + 35_000)
 RECORD = Create(Operation.CREATE_RECORD, "people", "request-1", 1, b'{"name":"Ada"}')
 OK = json_answer(200, {"id": "w-1", "recordId": "record-1", "status": "RUNNING"})
 UNAUTHORIZED = json_answer(401, {})
@@ -327,7 +327,7 @@ def over(client: HttpClient, base_url: str) -> WorkflowsApi:
     return WorkflowsApi(CATALOGUE, api, client, FakeCredential(OLD), clock=wall_clock, tell=lambda *_: None)
 
 
-def run_now() -> RunWorkflow:
+def run_now() -> StartWorkflow:
     """Return a run whose time has come."""
     now = wall_clock()
     return replace(RUN, send_before=now + 5_000, deadline_at=now + 35_000)
@@ -388,7 +388,7 @@ async def made(api: WorkflowsApi, call: Create) -> str:
     return told.made_id
 
 
-async def ran(api: WorkflowsApi, call: RunWorkflow) -> str:
+async def ran(api: WorkflowsApi, call: StartWorkflow) -> str:
     """Run a workflow and return its id."""
     told = await api.perform(call)
     assert isinstance(told, CallAnswered)

@@ -7,15 +7,15 @@ import orjson
 import pytest
 
 from processor.adapters.api_answers import Answer, Answers, fact_of, retry_after_ms, text_of
-from processor.adapters.calling import ApiCall
+from processor.adapters.calling import ApiCall, ApiFact
 from processor.adapters.http import HttpAnswer, HttpFailure, Reason
-from processor.core.messages import CallAnswered, Create, ReadResult, ReadStatus, ResultRead, RunWorkflow, StatusRead
+from processor.core.messages import CallAnswered, Create, ReadResult, ReadStatus, ResultRead, StartWorkflow, StatusRead
 from processor.core.proof import Operation, Proof
 from processor.settings import ApiSettings
 from tests.adapters.fake_http import json_answer
 
 NOW = 1_750_000_000_000
-RUN = RunWorkflow("check", "r-1", 3, "record-1", None, None, NOW, NOW)
+RUN = StartWorkflow("check", "r-1", 3, "record-1", None, None, NOW, NOW)
 CASE = Create(Operation.CREATE_CASE, "check", "r-1", 2, b"{}")
 RECORD = Create(Operation.CREATE_RECORD, "check", "r-1", 2, b"{}")
 PARAMETERS = Create(Operation.SET_PARAMETERS, "check", "r-1", 2, b"{}")
@@ -43,7 +43,7 @@ REFUSAL = {
 }
 
 
-def read(call: ApiCall, answer: Answer, **given: object) -> CallAnswered | StatusRead | ResultRead:
+def read(call: ApiCall, answer: Answer, **given: object) -> ApiFact:
     """Read an answer under settings that differ from the defaults by what is given."""
     return Answers(ApiSettings.model_validate(given), clock=lambda: NOW).read(call, answer)
 
@@ -67,9 +67,9 @@ def test_a_status_without_success_proves_the_same_of_every_call(name: str) -> No
 
 NOT_FOUND: list[tuple[ApiCall, Proof]] = [
     (RUN, Proof.OUR_FAULT),
-    (RunWorkflow("check", "r-1", 1, None, None, "p-1", NOW, NOW, is_own=False), Proof.OUR_FAULT),
-    (RunWorkflow("check", "r-1", 1, "record-1", None, None, NOW, NOW, is_own=False), Proof.REFUSED),
-    (RunWorkflow("check", "r-1", 1, None, "case-1", None, NOW, NOW, is_own=False), Proof.REFUSED),
+    (StartWorkflow("check", "r-1", 1, None, None, "p-1", NOW, NOW, is_own=False), Proof.OUR_FAULT),
+    (StartWorkflow("check", "r-1", 1, "record-1", None, None, NOW, NOW, is_own=False), Proof.REFUSED),
+    (StartWorkflow("check", "r-1", 1, None, "case-1", None, NOW, NOW, is_own=False), Proof.REFUSED),
     (CASE, Proof.OUR_FAULT),
     (RECORD, Proof.OUR_FAULT),
     (PARAMETERS, Proof.OUR_FAULT),

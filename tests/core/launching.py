@@ -17,8 +17,8 @@ from processor.core.messages import (
     PermitGranted,
     Prepared,
     Resolution,
-    RunWorkflow,
     Started,
+    StartWorkflow,
     TimerFired,
 )
 from processor.core.model import DAY_MS, MINUTE_MS, SECOND_MS, Instant, Origin, Timer, Witness
@@ -32,6 +32,7 @@ RECORD = "7c8c1b52-0000-4000-8000-00000000000a"
 W1 = "9e8d7c6b-0000-4000-8000-0000000000e1"
 W2 = "9e8d7c6b-0000-4000-8000-0000000000e2"
 CHECK = "person-check"
+BUDGET = "default/person-check"
 UNADOPTED = "blind-check"
 POLICY = LaunchPolicy()
 LAUNCH = Launch(
@@ -93,7 +94,7 @@ class Key:
         self.state: dict[str, Part] = {}
         self.now = T
         self.outputs: list[Output] = []
-        self.calls: list[RunWorkflow | Judge] = []
+        self.calls: list[StartWorkflow | Judge] = []
         self.wants: str | None = None
         self.open_attempt: int | None = None  # The call that is out; it dies with its owner.
         self.runs_at_trace: int | None = None  # How many runs were called when the first trace of one came.
@@ -163,7 +164,7 @@ class Key:
     @property
     def runs(self) -> list[tuple[str, int]]:
         """Request and attempt of every run that was called."""
-        return [(call.request_id, call.attempt) for call in self.calls if isinstance(call, RunWorkflow)]
+        return [(call.request_id, call.attempt) for call in self.calls if isinstance(call, StartWorkflow)]
 
     def ends(self, request_id: str = "A") -> list[Finished | Started]:
         """Return results and custody that left the key for a request."""
@@ -182,15 +183,15 @@ class Key:
                 self.state[name] = part
         self.outputs += decision.outputs
         for call in decision.calls:
-            assert isinstance(call, RunWorkflow | Judge)
+            assert isinstance(call, StartWorkflow | Judge)
             self.calls.append(call)
-            self.open_attempt = call.attempt if isinstance(call, RunWorkflow) else self.open_attempt
+            self.open_attempt = call.attempt if isinstance(call, StartWorkflow) else self.open_attempt
         self.wants = decision.wants_permit or self.wants
 
     def _check(self, before: Launching | None, decision: Decision) -> None:
         """Check what holds after every decision."""
         head = self.head
-        runs = [call for call in decision.calls if isinstance(call, RunWorkflow)]
+        runs = [call for call in decision.calls if isinstance(call, StartWorkflow)]
         if runs:
             assert before is not None
             assert head is not None
@@ -199,7 +200,10 @@ class Key:
             assert head.attempt == before.attempt + 1
         if decision.wants_permit is not None:
             assert head is not None
-            assert (head.phase, head.prepared.origin.workflow) == (LaunchPhase.READY, decision.wants_permit)
+            assert (head.phase, f"default/{head.prepared.origin.workflow}") == (
+                LaunchPhase.READY,
+                decision.wants_permit,
+            )
         if head is not None:
             assert head.timer is not None, "a head without a timer could wait for ever"
             assert head.is_waiting is (head.phase in {LaunchPhase.READY, LaunchPhase.SUSPECT})

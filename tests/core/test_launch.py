@@ -15,8 +15,8 @@ from processor.core.messages import (
     Progressed,
     Resolution,
     Resumed,
-    RunWorkflow,
     Started,
+    StartWorkflow,
     Step,
     TimerFired,
     VerdictReached,
@@ -28,6 +28,7 @@ from processor.core.schedule import retry_ms
 from processor.core.state import Decision, KnownRequest, KnownWorkflow, LaunchPhase, WaitingLaunch
 from processor.errors import SettingsInvalid
 from tests.core.launching import (
+    BUDGET,
     CHECK,
     DEADLINE,
     FORGOTTEN,
@@ -83,7 +84,7 @@ def test_no_fact_is_too_much_for_any_phase(phase: LaunchPhase, fact: Fact) -> No
 def test_the_first_request_of_a_record_wants_a_permit_at_once() -> None:
     """Nothing is in its way; its deadline is the only timer."""
     assert LAUNCH.decide({}, prepared(), T) == Decision(
-        {"request/A": KnownRequest(b"", FORGOTTEN), "head": READY}, wants_permit=CHECK
+        {"request/A": KnownRequest(b"", FORGOTTEN), "head": READY}, wants_permit=BUDGET
     )
 
 
@@ -127,7 +128,7 @@ def test_requests_of_a_record_run_one_at_a_time_in_the_order_they_came() -> None
         prepared("B", is_own=False), Timer(DEADLINE, is_behind_evidence=True)
     )
     decision = key.tell(answered(Proof.DONE, W1))
-    assert decision.wants_permit == CHECK
+    assert decision.wants_permit == BUDGET
     assert decision.changes["head"] == replace(
         READY, prepared=prepared("B", is_own=False), waiting_first=1, waiting_next=2
     )
@@ -166,7 +167,7 @@ def test_a_permit_writes_the_intent_and_calls_the_run() -> None:
     key.tell(prepared())
     assert key.permit() == Decision(
         {"head": INTENT},
-        (RunWorkflow(CHECK, "A", 1, RECORD, None, "parameters-1", T + 5 * SECOND_MS, T + 35 * SECOND_MS),),
+        (StartWorkflow(CHECK, "A", 1, RECORD, None, "parameters-1", T + 5 * SECOND_MS, T + 35 * SECOND_MS),),
     )
 
 
@@ -174,10 +175,10 @@ def test_a_call_is_sent_while_its_permit_holds() -> None:
     """A permit that ends before the send window bounds the call; one that has ended is asked for again."""
     key = Key()
     key.tell(prepared())
-    assert key.tell(PermitGranted(T)) == Decision(wants_permit=CHECK)
+    assert key.tell(PermitGranted(T)) == Decision(wants_permit=BUDGET)
     decision = key.tell(PermitGranted(T + SECOND_MS))
     (call,) = decision.calls
-    assert isinstance(call, RunWorkflow)
+    assert isinstance(call, StartWorkflow)
     assert (call.send_before, call.deadline_at) == (T + SECOND_MS, T + 31 * SECOND_MS)
 
 
@@ -242,7 +243,7 @@ def test_a_call_that_was_not_executed_is_made_anew_after_a_back_off(proof: Proof
     )
     assert key.tell(answered(proof)) == Decision({"head": backing_off})
     ready = replace(UNSENT, failures=1, why=f"said {proof}")
-    assert key.wake() == Decision({"head": ready}, wants_permit=CHECK)
+    assert key.wake() == Decision({"head": ready}, wants_permit=BUDGET)
     key.permit()
     assert key.runs == [("A", 1), ("A", 2)]
 
@@ -266,7 +267,7 @@ def test_a_back_off_never_outlasts_the_deadline() -> None:
 def test_our_own_fault_waits_for_a_permit_and_counts_as_no_failure() -> None:
     """The gate holds permits back until the fault is mended; the request loses nothing."""
     why = f"said {Proof.OUR_FAULT}"
-    assert sent().tell(answered(Proof.OUR_FAULT)) == Decision({"head": replace(UNSENT, why=why)}, wants_permit=CHECK)
+    assert sent().tell(answered(Proof.OUR_FAULT)) == Decision({"head": replace(UNSENT, why=why)}, wants_permit=BUDGET)
 
 
 def test_a_refusal_is_judged_before_it_ends_a_request() -> None:
@@ -293,7 +294,7 @@ def test_a_refusal_that_was_our_fault_is_tried_again() -> None:
     """The verdict brings the request back to where it wants a permit."""
     key = in_phase(LaunchPhase.SUSPECT)
     decision = key.tell(VerdictReached(1, is_our_fault=True, request_id="A"))
-    assert decision == Decision({"head": replace(UNSENT, why=f"said {Proof.REFUSED}")}, wants_permit=CHECK)
+    assert decision == Decision({"head": replace(UNSENT, why=f"said {Proof.REFUSED}")}, wants_permit=BUDGET)
 
 
 @pytest.mark.parametrize(
@@ -334,7 +335,7 @@ def test_an_answer_of_another_request_is_never_taken_for_this_ones(
 def test_a_new_owner_asks_again_for_what_lives_in_memory_only(phase: LaunchPhase) -> None:
     """A permit and a verdict; never a run, which its timer or evidence decides."""
     expected = {
-        LaunchPhase.READY: Decision(wants_permit=CHECK),
+        LaunchPhase.READY: Decision(wants_permit=BUDGET),
         LaunchPhase.SUSPECT: Decision(calls=(Judge(Operation.RUN, CHECK, "A", 1),)),
     }
     assert in_phase(phase).tell(Resumed("head")) == expected.get(phase, Decision())

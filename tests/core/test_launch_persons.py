@@ -11,7 +11,7 @@ from processor.core.proof import Proof
 from processor.core.state import Decision, LaunchPhase
 from tests.core.launching import (
     ADOPTED,
-    CHECK,
+    BUDGET,
     DEADLINE,
     W1,
     W2,
@@ -69,7 +69,7 @@ def test_a_person_who_rules_an_attempt_out_lets_the_next_one_be_made() -> None:
                 doubt_at=T,
             )
         },
-        wants_permit=CHECK,
+        wants_permit=BUDGET,
     )
     key.permit()
     assert key.runs == [("A", 1), ("A", 2)]

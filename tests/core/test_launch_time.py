@@ -9,7 +9,7 @@ from processor.core.model import DAY_MS, MINUTE_MS, SECOND_MS, Outcome, Reason, 
 from processor.core.proof import Proof
 from processor.core.state import Decision, KnownWorkflow, LaunchPhase
 from tests.core.launching import (
-    CHECK,
+    BUDGET,
     DEADLINE,
     INTENT,
     READY,
@@ -41,7 +41,7 @@ def test_the_deadline_ends_a_request_behind_evidence(phase: LaunchPhase, ends_as
     decision = key.wake()
     (result,) = key.ends()
     assert isinstance(result, Finished)
-    assert (result.outcome, result.finished_at, decision.wants_permit) == (ends_as, DEADLINE, CHECK)
+    assert (result.outcome, result.finished_at, decision.wants_permit) == (ends_as, DEADLINE, BUDGET)
     assert key.head == replace(READY, prepared=prepared("B"), waiting_first=1, waiting_next=1)
 
 

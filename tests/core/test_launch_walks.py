@@ -5,7 +5,7 @@ from collections import Counter
 
 import pytest
 
-from processor.core.messages import Finished, Resolution, Resumed, RunWorkflow, Started, VerdictReached
+from processor.core.messages import Finished, Resolution, Resumed, Started, StartWorkflow, VerdictReached
 from processor.core.model import AMENDABLE, DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS, Outcome
 from processor.core.proof import Proof
 from processor.core.state import LaunchPhase
@@ -52,11 +52,11 @@ class World:
 
     def _take_calls(self) -> None:
         for call in self.key.calls[self.called :]:
-            if isinstance(call, RunWorkflow):
+            if isinstance(call, StartWorkflow):
                 self._execute(call)
         self.called = len(self.key.calls)
 
-    def _execute(self, call: RunWorkflow) -> None:
+    def _execute(self, call: StartWorkflow) -> None:
         """Run it or not, and fix what the answer will say."""
         attempt = (call.request_id, call.attempt)
         if self.draw.random() < 0.6:
