@@ -184,7 +184,7 @@ class ApiSettings(_Section):
         default=30.0, description="Idle connections are closed after this; below the provider's limit"
     )
     calls_in_flight_max: Count = Field(
-        default=256, description="Calls open at once, over all instances; at least three for each partition"
+        default=256, description="Calls open at once, over all instances; at least one for each partition"
     )
     calls_per_second_max: float = Field(
         default=0.0, ge=0, allow_inf_nan=False, description="Calls started a second, over all instances; 0 no limit"

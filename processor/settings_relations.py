@@ -6,7 +6,6 @@ from collections.abc import Iterator
 
 from processor.kafka_properties import property_problems
 from processor.settings import (
-    DECIDERS,
     DEFAULT_PROFILE,
     KIB,
     ApiSettings,
@@ -95,11 +94,10 @@ def _profile(prefix: str, api: ApiSettings, settings: Settings) -> Iterator[str]
             f"{prefix}RESPONSE_BYTES_MAX: at least PROCESSOR_TOPICS__RESULT_BYTES_MAX, or results of "
             "allowed size are not read; raise it"
         )
-    calls_min = topics.partitions * len(DECIDERS)
-    if api.calls_in_flight_max < calls_min:
+    if api.calls_in_flight_max < topics.partitions:
         yield (
-            f"{prefix}CALLS_IN_FLIGHT_MAX: at least {calls_min}, one for each of the {topics.partitions} partitions of "
-            "each decider, or an instance may have none; raise it, or use fewer partitions"
+            f"{prefix}CALLS_IN_FLIGHT_MAX: at least {topics.partitions}, for each partition carries its part of the "
+            "calls; raise it, or use fewer partitions"
         )
     yield from _credential(prefix, api.credential())
     for kind in CredentialKind:
