@@ -12,7 +12,6 @@ from processor.simulator.model import Answer, Call, Generation, Refused
 from processor.simulator.provider import Provider
 from processor.simulator.reading import generation_in, is_json, is_uuid
 from processor.simulator.routing import Kind, Route
-from processor.simulator.settings import SimulatorSettings
 from processor.simulator.signing import Signer
 
 UNKNOWN_ROUTE = "unknown"
@@ -35,24 +34,25 @@ class Request:
 class Api:
     """The provider's routes over one `Provider`."""
 
-    def __init__(
-        self, settings: SimulatorSettings, provider: Provider, signer: Callable[[], Signer], started_at: int
-    ) -> None:
-        self._is_auth_required = settings.auth_required
-        self._provider = provider
+    def __init__(self, provider: Provider, signer: Callable[[], Signer], started_at: int) -> None:
+        self._scene = provider.scene
         self._signer = signer
         self._started_at = started_at
-        self.credentials = Credentials(settings, provider.source)
+        self.credentials = Credentials(provider.scene)
         self._handlers: Mapping[str, Callable[[Call], Answer]] = {
             routing.AUTHORIZE.name: self.credentials.authorize,
             routing.REFRESH.name: self.credentials.refresh,
             routing.READ_KEY.name: self._read_key,
             routing.CREATE_CASE.name: provider.create_case,
             routing.READ_CASE.name: provider.read_case,
-            routing.CREATE_RECORD.name: provider.create_record,
-            routing.READ_RECORD.name: provider.read_record,
-            routing.SET_PARAMETERS.name: provider.set_parameters,
+            routing.CREATE_RECORD.name: provider.contents.create_record,
+            routing.READ_RECORD.name: provider.contents.read_record,
+            routing.SET_PARAMETERS.name: provider.contents.set_parameters,
             routing.RUN_WORKFLOW.name: provider.run_workflow,
+            routing.START_WORKFLOW.name: provider.start_workflow,
+            routing.ISSUE_TOKEN.name: provider.issue_token,
+            routing.ISSUE_LINK.name: provider.issue_link,
+            routing.SEND_LINK.name: provider.send_link,
             routing.READ_STATUS.name: provider.read_status,
             routing.READ_RESULT.name: provider.read_result,
         }
@@ -60,7 +60,7 @@ class Api:
     def answer(self, request: Request) -> tuple[str, Answer, int]:
         """Answer a request: the route's name, the answer, and how many milliseconds it takes."""
         found = routing.find(request.method, request.path)
-        wait_ms = draws.within(self._provider.source, self._provider.faults.latency_ms)
+        wait_ms = draws.within(self._scene.source, self._scene.faults.latency_ms)
         if found is None:
             return UNKNOWN_ROUTE, self._refusal(Refused(404, "NO_ROUTE", "no such route")), wait_ms
         route, args = found
@@ -72,41 +72,44 @@ class Api:
             return route.name, self._refusal(refused), wait_ms
 
     def _refusal(self, refused: Refused) -> Answer:
-        return Answer(refused.status, self._provider.error(refused), headers=refused.headers)
+        return Answer(refused.status, self._scene.error(refused), headers=refused.headers)
 
     def _checked(self, route: Route, request: Request) -> Generation:
         """Refuse what never comes to the handler; returns the version that the request asks for."""
-        faults = self._provider.faults
+        faults = self._scene.faults
         if draws.is_out(faults, request.at - self._started_at):
             raise Refused(503, "OUTAGE", "the provider is down")
         if request.method == "POST" and not is_json(request.content_type):
             raise Refused(415, "BAD_CONTENT_TYPE", "send application/json")
-        generation = generation_in(request.accept)
+        asked = generation_in(request.accept)
+        generation = asked or Generation.G1
         if route.kind is Kind.CREDENTIAL:
             if faults.credentials_refused:
                 raise Refused(401, "BAD_CREDENTIALS", "the credentials are refused")
             return generation
         if route.kind is Kind.KEY:
             return generation
-        if self._is_auth_required and not self.credentials.is_valid(request.authorization, request.at):
+        if self._scene.settings.auth_required and not self.credentials.is_valid(request.authorization, request.at):
             raise Refused(401, "BAD_TOKEN", "the token is missing, unknown or has expired")
         if faults.forbidden:
             raise Refused(403, "FORBIDDEN", "the permission is missing")
+        if asked in route.absent_in and self._scene.settings.strict:
+            raise Refused(404, "NO_ROUTE", f"no such route in version {asked}")
         self._fail_by_chance(route)
         return generation
 
     def _fail_by_chance(self, route: Route) -> None:
         """Draw the failures that any call can meet."""
-        faults, source = self._provider.faults, self._provider.source
+        faults, source = self._scene.faults, self._scene.source
         if draws.happens(source, faults.throttled_rate):
             headers = (("Retry-After", str(faults.retry_after_s)),) if faults.retry_after_s else ()
             raise Refused(429, "TOO_MANY_REQUESTS", "come later", headers)
-        if route.kind is not Kind.RUN and draws.happens(source, faults.error_5xx_rate):
-            raise self._provider.server_error()
+        if route.kind is not Kind.START and draws.happens(source, faults.error_5xx_rate):
+            raise self._scene.server_error()
 
     def _read_key(self, call: Call) -> Answer:
         """Show the webhooks' public key: PEM text, or plain base64 with `pem=false`; 400, 404."""
-        if self._provider.faults.keys_down:
+        if self._scene.faults.keys_down:
             raise Refused(503, "OUTAGE", "the keys cannot be read")
         if not is_uuid(call.args[0]):
             raise Refused(400, "BAD_UUID", "keyId is not a UUID")

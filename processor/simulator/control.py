@@ -1,7 +1,8 @@
 """The simulator's own routes under `/_simulator`, for tests and operators; they need no token.
 
 `GET ledger?since=N&limit=M&format=jsonl` · `GET counters` · `GET faults` · `POST faults` with the fields to change ·
-`POST targets` with `urls` · `POST revoke` drops all access tokens · `POST webhook` with `body` (JSON) or `text`, and
+`POST targets` with `urls` · `POST revoke` drops all access tokens · `POST walk` with `link`, `token`, `recordId` or
+`caseId` lets the end user come now · `POST webhook` with `body` (JSON) or `text`, and
 optionally `signature` (good, none, wrong) and `url`: sent once, answers with the receiver's status.
 """
 
@@ -44,6 +45,7 @@ class Control:
             ("POST", "faults"): self._change_faults,
             ("POST", "targets"): self._change_targets,
             ("POST", "revoke"): self._revoke,
+            ("POST", "walk"): self._walk,
         }
 
     async def answer(self, request: Request) -> Answer:
@@ -54,9 +56,9 @@ class Control:
             handler = self._handlers.get((request.method, request.path.removeprefix(PREFIX)), _no_route)
             return handler(request)
         except Refused as refused:
-            return Answer(refused.status, self._provider.error(refused))
+            return Answer(refused.status, self._provider.scene.error(refused))
         except (TypeError, ValueError) as error:
-            return Answer(400, self._provider.error(Refused(400, "BAD_VALUE", str(error))))
+            return Answer(400, self._provider.scene.error(Refused(400, "BAD_VALUE", str(error))))
 
     def _ledger(self, request: Request) -> Answer:
         """Show runs after number `since`; `next` is the `since` of the next page, `first` the oldest run kept."""
@@ -74,15 +76,14 @@ class Control:
     def _counted(self, _request: Request) -> Answer:
         """Show how often each route answered what, and how much is held."""
         counted = {each.name: getattr(self._counters, each.name) for each in fields(self._counters)}
-        held = self._provider.contents() | {"run": len(self._provider.ledger.runs)}
-        return Answer(200, orjson.dumps(counted | {"held": held}))
+        return Answer(200, orjson.dumps(counted | {"held": self._provider.held()}))
 
     def _show_faults(self, _request: Request) -> Answer:
-        return Answer(200, orjson.dumps(shown(self._provider.faults)))
+        return Answer(200, orjson.dumps(shown(self._provider.scene.faults)))
 
     def _change_faults(self, request: Request) -> Answer:
         """Put other values in force for the faults that are given; shows all of them."""
-        self._provider.faults = changed(self._provider.faults, object_in(request.body))
+        self._provider.scene.faults = changed(self._provider.scene.faults, object_in(request.body))
         return self._show_faults(request)
 
     def _change_targets(self, request: Request) -> Answer:
@@ -97,6 +98,11 @@ class Control:
         """Make every access token invalid."""
         self._api.credentials.revoke()
         return Answer(204, b"")
+
+    def _walk(self, request: Request) -> Answer:
+        """Walk a link or token; answers with what only the provider and its webhooks tell: the workflow id."""
+        run = self._provider.links.walk(object_in(request.body), request.at)
+        return Answer(200, orjson.dumps({"workflowId": run.workflow_id}))
 
     async def _webhook(self, given: Mapping[str, Any]) -> Answer:
         """Send one webhook of any content, signed, unsigned or wrongly signed."""

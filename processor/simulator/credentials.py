@@ -1,13 +1,11 @@
 """Keys, secrets and tokens: who may call. Tokens live in memory, so a restart makes all of them invalid."""
 
-from random import Random
-
 import orjson
 
+from processor.simulator import draws
 from processor.simulator.model import Answer, Call, Refused
 from processor.simulator.reading import object_in, text_in
-from processor.simulator.settings import SimulatorSettings
-from processor.simulator.signing import base64url
+from processor.simulator.scene import Scene
 
 TOKENS_MAX = 10_000
 
@@ -15,9 +13,10 @@ TOKENS_MAX = 10_000
 class Credentials:
     """Issues tokens and knows which are valid."""
 
-    def __init__(self, settings: SimulatorSettings, source: Random) -> None:
-        self._settings = settings
-        self._source = source
+    def __init__(self, scene: Scene) -> None:
+        self._scene = scene
+        self._settings = scene.settings
+        self._organisation_tokens = frozenset(scene.settings.organisation_tokens)
         self._expiries: dict[str, int] = {}  # Token -> when it expires.
         self._refresh_expiries: dict[str, int] = {}
 
@@ -39,7 +38,9 @@ class Credentials:
     def is_valid(self, authorization: str, at: int) -> bool:
         """Say whether an Authorization header carries a token that is valid now."""
         scheme, _, token = authorization.partition(" ")
-        return scheme == "Bearer" and self._expiries.get(token, 0) > at
+        if scheme == "Bearer":
+            return self._expiries.get(token, 0) > at
+        return authorization in self._organisation_tokens
 
     def revoke(self) -> None:
         """Make every access token invalid."""
@@ -55,11 +56,9 @@ class Credentials:
         return Answer(200, orjson.dumps(body))
 
     def _issue(self, expiries: dict[str, int], at: int, life_s: float) -> str:
-        """Make a token in the shape of a JWT; its last part is random, nobody verifies it."""
         expires_at = at + int(life_s * 1000)
-        claims = orjson.dumps({"workspaceId": "simulator", "iat": at // 1000, "exp": expires_at // 1000})
-        parts = (b'{"alg":"RS256","typ":"JWT"}', claims, self._source.randbytes(32))
-        token = ".".join(base64url(part).decode() for part in parts)
+        claims = {"workspaceId": "simulator", "iat": at // 1000, "exp": expires_at // 1000}
+        token = draws.new_token(self._scene.source, claims)
         expiries[token] = expires_at
         if len(expiries) > TOKENS_MAX:
             del expiries[next(iter(expiries))]

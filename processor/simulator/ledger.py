@@ -1,8 +1,9 @@
 """What the simulator really executed: in memory, bounded, and in a file that survives a crash.
 
-The file holds JSON lines. A line of kind `run` is a whole entry; lines of kind `finished` and `answered` change the
-entry of the same `workflowId`; `record`, `case` and `parameters` are what was created. A line is in the file before
-the call is answered.
+The file holds JSON lines. A line of kind `run` is a whole entry; lines of kind `walked`, `awaiting`, `finished` and
+`answered` change the entry of the same `workflowId`; `record`, `case` and `parameters` are what was created; `link`,
+`token` and `mail` are what was issued for an end user, and `used` says that it was walked: their `id` is a hash, the
+secret itself is in no file. A line is in the file before the call is answered.
 """
 
 import os
@@ -14,7 +15,9 @@ from typing import Any
 import orjson
 
 from processor.simulator.bodies import ledger_entry
-from processor.simulator.model import Answered, Content, Run
+from processor.simulator.model import Answered, Content, Link, Run
+
+CHANGES = frozenset({"walked", "awaiting", "finished", "answered"})
 
 
 class Ledger:
@@ -47,7 +50,8 @@ class Ledger:
 
     def executed(self, run: Run) -> None:
         """Write a run down before anybody hears of it."""
-        self._append({"kind": "run", **ledger_entry(run)})
+        if self._file is not None:
+            self._append({"kind": "run", **ledger_entry(run)})
         self.keep(run)
 
     def keep(self, run: Run) -> None:
@@ -60,7 +64,38 @@ class Ledger:
     def finished(self, run: Run) -> None:
         """Write the end of a run down."""
         change = {"workflowId": run.workflow_id, "status": run.status, "finishedAt": run.finished_at}
-        self._append({"kind": "finished", **change})
+        self._append({"kind": "finished", **change, "endsAt": run.ends_at, "finalStatus": run.final_status})
+
+    def walked(self, run: Run) -> None:
+        """Write down that the end user of a waiting run came, and what will become of it."""
+        change = {"endsAt": run.ends_at, "finalStatus": run.final_status, "decision": run.decision}
+        self._append({"kind": "walked", "workflowId": run.workflow_id, **change})
+
+    def awaiting(self, run: Run) -> None:
+        """Write down that the end user is done while the run goes on."""
+        self._append({"kind": "awaiting", "workflowId": run.workflow_id, "status": run.status})
+
+    def issued(self, link: Link) -> None:
+        """Write down a link, token or mail."""
+        self._append(
+            {
+                "kind": link.kind,
+                "id": link.id,
+                "definitionId": link.asked.definition_id,
+                "caseId": link.asked.case_id,
+                "recordId": link.asked.record_id,
+                "parametersId": link.asked.parameters_id,
+                "workflowId": None if link.run is None else link.run.workflow_id,
+                "issuedAt": link.issued_at,
+                "expiresAt": link.expires_at,
+                "walksAt": link.walks_at,
+                "answered": link.answered,
+            }
+        )
+
+    def used(self, link: Link, run: Run) -> None:
+        """Write down which run came of a link."""
+        self._append({"kind": "used", "id": link.id, "workflowId": run.workflow_id})
 
     def was_answered(self, run: Run, answered: Answered) -> None:
         """Correct what the caller heard, where it is not what was planned."""
@@ -109,6 +144,6 @@ def entries_in(path: Path) -> list[dict[str, Any]]:
         kind = line.pop("kind")
         if kind == "run":
             entries[line["workflowId"]] = line
-        elif kind in ("finished", "answered"):
+        elif kind in CHANGES:
             entries[line["workflowId"]].update(line)
     return list(entries.values())

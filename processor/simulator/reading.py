@@ -11,6 +11,13 @@ from processor.simulator.model import Generation, Refused
 
 _UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _VERSION = re.compile(r";\s*version\s*=\s*\"?([^\s;,\"]*)")
+_ADDRESS = re.compile(r"[^@\s]+@[^@\s]+")
+
+CASE_TEXTS = frozenset(
+    {"firstName", "lastName", "personalNumber", "email", "companyName", "companyNumber", "companyAddress"}
+)
+PHONE_TEXTS = frozenset({"countryCode", "number"})
+DOCUMENT_TEXTS = frozenset({"resourceId", "resourceName", "resourcePath"})
 
 
 def object_in(body: bytes) -> dict[str, Any]:
@@ -39,7 +46,10 @@ def text_in(given: Mapping[str, Any], name: str) -> str:
 
 def optional_text_in(given: Mapping[str, Any], name: str) -> str | None:
     """Read a text that may be absent or null; 400 on another type."""
-    return None if given.get(name) is None else text_in(given, name)
+    value = given.get(name)
+    if value is not None and not isinstance(value, str):
+        raise Refused(400, "BAD_MEMBER", f"{name} is not a text")
+    return value
 
 
 def uuid_in(given: Mapping[str, Any], name: str) -> str:
@@ -50,19 +60,66 @@ def uuid_in(given: Mapping[str, Any], name: str) -> str:
     return value
 
 
+def optional_uuid_in(given: Mapping[str, Any], name: str) -> str | None:
+    """Read a UUID that may be absent or null; 400 on anything else."""
+    return None if given.get(name) is None else uuid_in(given, name)
+
+
+def definition_in(given: Mapping[str, Any], known: tuple[str, ...]) -> str:
+    """Read a definition id; 404 when some are known and it is not among them."""
+    definition_id = text_in(given, "workflowDefinitionId")
+    if known and definition_id not in known:
+        raise Refused(404, "NOT_FOUND", "no such workflow definition")
+    return definition_id
+
+
+def address_in(given: Mapping[str, Any]) -> str:
+    """Read a mail address; 400 when there is none."""
+    address = text_in(given, "email")
+    if not _ADDRESS.fullmatch(address):
+        raise Refused(400, "BAD_ADDRESS", "email is not a mail address")
+    return address
+
+
+def case_in(given: Mapping[str, Any]) -> None:
+    """Check the members of a case, all optional: texts, a phone and documents; 400 on anything else."""
+    _check_members(given, CASE_TEXTS | {"phone", "documents"})
+    for name in CASE_TEXTS:
+        optional_text_in(given, name)
+    phone, documents = given.get("phone"), given.get("documents")
+    _check_texts({} if phone is None else phone, PHONE_TEXTS)
+    if documents is not None and not isinstance(documents, list):
+        raise Refused(400, "BAD_MEMBER", "documents is not a list")
+    for document in documents or ():
+        _check_texts(document, DOCUMENT_TEXTS)
+
+
+def _check_texts(given: object, names: frozenset[str]) -> None:
+    if not isinstance(given, dict):
+        raise Refused(400, "BAD_MEMBER", f"an object of {', '.join(sorted(names))} is expected")
+    _check_members(given, names)
+    for name in names:
+        optional_text_in(given, name)
+
+
+def _check_members(given: Mapping[str, Any], known: frozenset[str]) -> None:
+    if not known.issuperset(given):
+        raise Refused(400, "UNKNOWN_MEMBER", f"only {', '.join(sorted(known))} are known")
+
+
 def is_uuid(value: str) -> bool:
     """Say whether a text is a UUID."""
     return _UUID.fullmatch(value) is not None
 
 
 @lru_cache(maxsize=64)
-def generation_in(accept: str) -> Generation:
-    """Read the version that an Accept header asks for, 1 when it names none; 406 on an unknown one."""
+def generation_in(accept: str) -> Generation | None:
+    """Read the version that an Accept header asks for, None when it names none; 406 on an unknown one."""
     found = _VERSION.search(accept)
     if found is None:
-        return Generation.G1
+        return None
     if found[1] not in ("1", "2"):
-        raise Refused(406, "UNKNOWN_VERSION", "Accept may ask for version 1 or 2")
+        raise Refused(406, "UNKNOWN_VERSION", "Accept may ask for version 1 or 2; version 3 has paths of its own")
     return Generation(found[1])
 
 

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from itertools import groupby
 
+from processor.simulator.model import Generation
+
 
 class Kind(StrEnum):
     """What a route does, which decides the checks and faults before its handler."""
@@ -12,7 +14,7 @@ class Kind(StrEnum):
     CREDENTIAL = "credential"  # Needs no token.
     KEY = "key"  # Needs no token.
     CREATION = "creation"
-    RUN = "run"
+    START = "start"  # May not be repeated; has faults of its own.
     READ = "read"
 
 
@@ -22,6 +24,7 @@ class Route:
 
     name: str
     kind: Kind
+    absent_in: frozenset[Generation] = frozenset()  # Whoever asks for one of these versions does not find it.
 
     @property
     def segments(self) -> tuple[str, ...]:
@@ -39,10 +42,14 @@ REFRESH = Route("POST /auth/refresh", Kind.CREDENTIAL)
 READ_KEY = Route("GET /auth/webhooks/key/{keyId}", Kind.KEY)
 CREATE_CASE = Route("POST /cases", Kind.CREATION)
 READ_CASE = Route("GET /cases/{caseId}", Kind.READ)
-CREATE_RECORD = Route("POST /tables/{tableId}/records", Kind.CREATION)
-READ_RECORD = Route("GET /tables/{tableId}/records/{recordId}", Kind.READ)
+CREATE_RECORD = Route("POST /tables/{tableId}/records", Kind.CREATION, frozenset({Generation.G1}))
+READ_RECORD = Route("GET /tables/{tableId}/records/{recordId}", Kind.READ, frozenset({Generation.G1}))
 SET_PARAMETERS = Route("POST /parameters", Kind.CREATION)
-RUN_WORKFLOW = Route("POST /workflows/run", Kind.RUN)
+RUN_WORKFLOW = Route("POST /workflows/run", Kind.START)
+START_WORKFLOW = Route("POST /workflows", Kind.START, frozenset(Generation))
+ISSUE_TOKEN = Route("POST /token", Kind.START)
+ISSUE_LINK = Route("POST /link", Kind.START)
+SEND_LINK = Route("POST /link/send", Kind.START)
 READ_STATUS = Route("GET /workflows/{workflowId}", Kind.READ)
 READ_RESULT = Route("GET /workflows/{workflowId}/result", Kind.READ)
 
@@ -56,6 +63,10 @@ ROUTES = (
     READ_RECORD,
     SET_PARAMETERS,
     RUN_WORKFLOW,
+    START_WORKFLOW,
+    ISSUE_TOKEN,
+    ISSUE_LINK,
+    SEND_LINK,
     READ_STATUS,
     READ_RESULT,
 )

@@ -42,7 +42,7 @@ class Simulator:
         self._clock = clock
         self._schedule = Schedule()
         self._provider = Provider(self.settings, self._schedule, self.counters, self._send_webhook)
-        self._api = Api(self.settings, self._provider, lambda: self.signer, clock())
+        self._api = Api(self._provider, lambda: self.signer, clock())
 
     async def start(self, host: str = "127.0.0.1", port: int = 0) -> str:
         """Listen, on any free port for 0; returns the base URL."""
@@ -78,11 +78,11 @@ class Simulator:
     @property
     def faults(self) -> Faults:
         """The faults in force."""
-        return self._provider.faults
+        return self._provider.scene.faults
 
     def change_faults(self, **given: object) -> None:
         """Put other values in force for some faults; raises ValueError that names what is wrong."""
-        self._provider.faults = changed(self._provider.faults, given)
+        self._provider.scene.faults = changed(self._provider.scene.faults, given)
 
     def send_webhooks_to(self, *urls: str) -> None:
         """Send webhooks to these URLs in turn from now on; ports of this machine will do."""
@@ -118,7 +118,7 @@ class Simulator:
             body = await http.read() if http.method == "POST" else b""
         except web.HTTPRequestEntityTooLarge:
             refused = Refused(413, "TOO_LARGE", "the body is too large")
-            return _response(Answer(413, self._provider.error(refused)))
+            return _response(Answer(413, self._provider.scene.error(refused)))
         request = _read(http, body, self._clock())
         if request.path.startswith(PREFIX):
             return _response(await self._control.answer(request))

@@ -4,11 +4,11 @@ Every field has a default and a line of documentation, so that a command can off
 """
 # ruff: noqa: RUF009  # `setting` only declares a field; its defaults are all immutable
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields, replace
-from typing import Any, Self, TypeVar
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Self
 
-T = TypeVar("T")
+from processor.simulator.fields import Option, as_text, coerced, options_of, setting, values_of
 
 RUN_FAULT_RATES = (
     "run_5xx_unexecuted_rate",
@@ -31,6 +31,9 @@ class Span:
         if not 0 <= self.low <= self.high < float("inf"):
             raise ValueError(f"a range needs 0 <= low <= high, not {self.low}..{self.high}")
 
+    def __str__(self) -> str:
+        return f"{self.low:g}" if self.low == self.high else f"{self.low:g}..{self.high:g}"
+
     @classmethod
     def of(cls, value: object) -> Self:
         """Read `50`, `"50"`, `"20..80"` or `[20, 80]`; raises ValueError otherwise."""
@@ -44,38 +47,47 @@ class Span:
         return cls(float(parts[0]), float(parts[-1]))
 
 
-def setting(default: T, doc: str, *, is_secret: bool = False) -> T:
-    """Declare a field with its default and its line of documentation; a secret stays out of `repr`."""
-    declared: T = field(default=default, metadata={"doc": doc}, repr=not is_secret)
-    return declared
-
-
 @dataclass(frozen=True, slots=True)
 class Faults:
-    """What goes wrong, and how long things take: rates are 0..1, ranges are drawn from evenly."""
+    """What goes wrong, and how long things take: rates are 0..1, ranges are drawn from evenly.
+
+    A *start* is a call that may not be repeated: a run, a token, a link, a link by mail.
+    """
 
     latency_ms: Span = setting(Span(0, 0), "time before each answer of the provider's routes")
-    completion_ms: Span = setting(Span(200, 200), "time from the execution of a run to its end")
+    completion_ms: Span = setting(
+        Span(200, 200), "time from the execution of a run, or the walk of its user, to its end"
+    )
     complete_at_once_rate: float = setting(0.0, "runs whose own answer already says that they ended")
     failed_rate: float = setting(0.0, "runs that end badly")
+    running_status: str = setting("RUNNING", "the status word of a run that goes on")
+    awaiting_status: str = setting("AWAITING", "the status word of a run whose user is done")
+    completed_status: str = setting("COMPLETED", "the status word of a run that ended well")
     failed_status: str = setting("FAILED", "the status word of a run that ended badly")
+    expired_status: str = setting("EXPIRED", "the status word of a run that ended by its expiresAt")
     status_hides_record: bool = setting(default=False, doc="version 2 answers leave the record id out")
     result_delay_ms: int = setting(0, "how long after the end of a run its result still answers 404")
     webhook_lost_rate: float = setting(0.0, "webhooks that are never sent")
     webhook_doubled_rate: float = setting(0.0, "webhooks that are sent twice")
     webhook_delay_ms: Span = setting(Span(0, 0), "time from the end of a run to its webhook")
+    awaiting_rate: float = setting(0.0, "runs with a user that say halfway, with a webhook, that the user is done")
+    status_update_rate: float = setting(0.0, "runs without a user that send a webhook halfway")
+    user_walks_ms: Span = setting(Span(1000, 1000), "time after which the user walks a link or token")
+    user_absent_rate: float = setting(0.0, "links and tokens whose user never comes")
     error_5xx_rate: float = setting(0.0, "reads and creations answered 5xx, not executed")
     throttled_rate: float = setting(0.0, "calls answered 429, not executed")
+    calls_per_second_max: int = setting(0, "calls a second above which 429 is answered; 0 means no limit")
     retry_after_s: int = setting(1, "Retry-After of a 429; 0 leaves the header out")
-    run_5xx_unexecuted_rate: float = setting(0.0, "runs answered 5xx and not executed")
-    run_5xx_executed_rate: float = setting(0.0, "runs executed and answered 5xx")
-    run_silent_rate: float = setting(0.0, "runs executed and never answered")
-    run_hung_up_rate: float = setting(0.0, "runs executed, the connection closed without an answer")
-    run_ghost_rate: float = setting(0.0, "runs never answered and executed later")
+    retry_after_as_date: bool = setting(default=False, doc="Retry-After is an HTTP date")
+    run_5xx_unexecuted_rate: float = setting(0.0, "starts answered 5xx and not executed")
+    run_5xx_executed_rate: float = setting(0.0, "starts executed and answered 5xx")
+    run_silent_rate: float = setting(0.0, "starts executed and never answered")
+    run_hung_up_rate: float = setting(0.0, "starts executed, the connection closed without an answer")
+    run_ghost_rate: float = setting(0.0, "starts never answered and executed later")
     ghost_delay_ms: Span = setting(Span(60_000, 60_000), "time from such a request to its execution")
     refused_rate: float = setting(1.0, "calls answered 400 among those whose content holds a marker")
     refused_record_marker: str = setting("simulator-refuses-record", "marker that refuses a record or case")
-    refused_run_marker: str = setting("simulator-refuses-run", "marker in a record or parameters: refuses the run")
+    refused_run_marker: str = setting("simulator-refuses-run", "marker in a record or parameters: refuses the start")
     forbidden: bool = setting(default=False, doc="every call with a token answers 403")
     credentials_refused: bool = setting(default=False, doc="authorize and refresh answer 401")
     keys_down: bool = setting(default=False, doc="the webhook key endpoint answers 503")
@@ -84,11 +96,11 @@ class Faults:
     outage_for_s: float = setting(0.0, "length of the outage at the end of each period")
 
     def __post_init__(self) -> None:
-        """Refuse rates outside 0..1, run faults that add up to more than 1, and negative times."""
-        for name, value in _values(self).items():
+        """Refuse rates outside 0..1, run faults that add up to more than 1, and negative numbers."""
+        for name, value in values_of(self).items():
             if name.endswith("_rate") and not 0 <= value <= 1:
                 raise ValueError(f"{name} must lie in 0..1, not {value}")
-            if name.endswith(("_s", "_ms")) and not isinstance(value, Span) and value < 0:
+            if name.endswith(("_s", "_ms", "_max")) and not isinstance(value, Span) and value < 0:
                 raise ValueError(f"{name} must not be negative, not {value}")
         if sum(getattr(self, name) for name in RUN_FAULT_RATES) > 1 + 1e-9:
             raise ValueError(f"{', '.join(RUN_FAULT_RATES)} must add up to at most 1")
@@ -101,11 +113,21 @@ class SimulatorSettings:
     seed: int = setting(1, "seed of everything that is drawn")
     key: str = setting("simulator-key", "the key that authorize accepts")
     secret: str = setting("simulator-secret", "the secret that authorize accepts", is_secret=True)
+    organisation_tokens: tuple[str, ...] = setting(
+        ("tot_simulator",), "the tokens that are accepted bare, without `Bearer`", is_secret=True
+    )
     token_s: float = setting(3600.0, "life of an access token")
     refresh_s: float = setting(90 * 86_400.0, "life of a refresh token")
     auth_required: bool = setting(default=True, doc="refuse calls without a valid token")
+    strict: bool = setting(default=True, doc="refuse what is not of the version asked for, and wrong types in a case")
     definitions: tuple[str, ...] = setting((), "the definition ids that exist; empty means all")
+    user_definitions: tuple[str, ...] = setting((), "the definition ids that need an end user")
     unknown_ids_refused: bool = setting(default=False, doc="404 for records, cases, parameters made elsewhere")
+    link_s: float = setting(3600.0, "life of a link and of an end user's token")
+    links_expire_previous: bool = setting(default=True, doc="a link ends the one before of its subject and definition")
+    link_base_url: str = setting("https://link.transactionlink.io", "what links begin with")
+    case_shows_workflow: bool = setting(default=False, doc="a case tells workflow id and status of its last run")
+    version_3_results: bool = setting(default=True, doc="runs of version 3 have a result to read")
     webhook_urls: tuple[str, ...] = setting((), "where webhooks go in turn: URLs, or ports of 127.0.0.1/webhooks")
     webhook_retries: int = setting(5, "deliveries after the first one that failed")
     webhook_retry_s: float = setting(5.0, "time from a failed delivery to the next")
@@ -113,7 +135,7 @@ class SimulatorSettings:
     webhook_concurrency: int = setting(128, "deliveries at the same time")
     silence_s: float = setting(120.0, "how long a call that is never answered is held open")
     runs_max: int = setting(200_000, "runs kept in memory; the oldest go first")
-    contents_max: int = setting(200_000, "records, cases and parameter sets kept in memory, of each")
+    contents_max: int = setting(200_000, "records, cases, parameter sets and links kept in memory, of each")
     body_bytes_max: int = setting(1 << 20, "largest request body")
     ledger_file: str = setting("", "file that the ledger is appended to, and restored from at start")
     signing_key: str = setting("", "RSA private key of the webhooks, PEM text; empty makes one", is_secret=True)
@@ -121,50 +143,48 @@ class SimulatorSettings:
 
     def __post_init__(self) -> None:
         """Refuse limits of nothing and addresses that are none."""
-        for name in ("token_s", "refresh_s", "webhook_concurrency", "runs_max", "contents_max", "body_bytes_max"):
+        positive = (
+            "token_s",
+            "refresh_s",
+            "link_s",
+            "webhook_concurrency",
+            "runs_max",
+            "contents_max",
+            "body_bytes_max",
+        )
+        for name in positive:
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name} must be greater than 0")
         for name in ("webhook_retries", "webhook_retry_s", "webhook_timeout_s", "silence_s"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must not be negative")
+        foreign = set(self.user_definitions) - set(self.definitions)
+        if self.definitions and foreign:
+            raise ValueError(f"user_definitions must be in definitions, unlike {', '.join(sorted(foreign))}")
         object.__setattr__(self, "webhook_urls", webhook_urls(self.webhook_urls))
-
-
-@dataclass(frozen=True, slots=True)
-class Option:
-    """One field as an option of a command; a range or a list is given as text (`20..80`, `a,b`)."""
-
-    name: str
-    default: bool | int | float | str
-    doc: str
 
 
 def options() -> tuple[Option, ...]:
     """List every setting and every fault, flat, for a command to offer."""
-    return tuple(
-        Option(each.name, _as_text(each.default), each.metadata["doc"])
-        for owner in (SimulatorSettings, Faults)
-        for each in fields(owner)
-        if "doc" in each.metadata
-    )
+    return tuple(options_of(SimulatorSettings, Faults))
 
 
 def settings_from(given: Mapping[str, object]) -> SimulatorSettings:
     """Build settings from flat names of fields, faults among them; raises ValueError that names the field."""
-    names = set(_values(Faults()))
+    names = set(values_of(Faults()))
     faults = changed(Faults(), {name: value for name, value in given.items() if name in names})
     plain = {name: value for name, value in given.items() if name not in names}
-    return replace(SimulatorSettings(), **_coerced(SimulatorSettings(), plain), faults=faults)
+    return replace(SimulatorSettings(), **coerced(SimulatorSettings(), plain), faults=faults)
 
 
 def changed(faults: Faults, given: Mapping[str, object]) -> Faults:
     """Put new values in place of some faults; raises ValueError that names what is unknown or wrong."""
-    return replace(faults, **_coerced(faults, given))
+    return replace(faults, **coerced(faults, given))
 
 
 def shown(faults: Faults) -> dict[str, bool | int | float | str]:
     """Show every fault in the form in which it can be given."""
-    return {name: _as_text(value) for name, value in _values(faults).items()}
+    return {name: as_text(value) for name, value in values_of(faults).items()}
 
 
 def webhook_urls(given: tuple[str, ...]) -> tuple[str, ...]:
@@ -174,70 +194,3 @@ def webhook_urls(given: tuple[str, ...]) -> tuple[str, ...]:
         if not url.startswith(("http://", "https://")):
             raise ValueError("webhook_urls takes ports and http or https URLs, separated by commas")
     return urls
-
-
-def _values(owner: Faults | SimulatorSettings) -> dict[str, Any]:
-    """Name every documented field of `owner` with its value."""
-    return {each.name: getattr(owner, each.name) for each in fields(owner) if "doc" in each.metadata}
-
-
-def _coerced(owner: Faults | SimulatorSettings, given: Mapping[str, object]) -> dict[str, Any]:
-    """Turn each given value into the type of the field it names."""
-    current = _values(owner)
-    unknown = sorted(set(given) - set(current))
-    if unknown:
-        raise ValueError(f"unknown: {', '.join(unknown)}; known: {', '.join(current)}")
-    return {name: _read(name, value, type(current[name])) for name, value in given.items()}
-
-
-def _read(name: str, value: object, kind: type) -> object:
-    """Read one value, given as JSON or as an option's text."""
-    try:
-        return _READERS[kind](value)
-    except (TypeError, ValueError, KeyError) as error:
-        raise ValueError(f"{name} cannot be read as {kind.__name__}") from error
-
-
-def _list_of_texts(value: Any) -> tuple[str, ...]:  # noqa: ANN401  # whatever JSON or a caller holds
-    parts = value.split(",") if isinstance(value, str) else value
-    return tuple(str(part).strip() for part in parts if str(part).strip())
-
-
-def _number(value: Any) -> float:  # noqa: ANN401  # as above
-    if isinstance(value, bool):
-        raise TypeError
-    return float(value)
-
-
-def _whole(value: Any) -> int:  # noqa: ANN401  # as above
-    number = _number(value)
-    if number != int(number):
-        raise ValueError
-    return int(value)
-
-
-def _text(value: object) -> str:
-    if not isinstance(value, str):
-        raise TypeError
-    return value
-
-
-_BOOLEANS: Mapping[object, bool] = {True: True, False: False, "true": True, "false": False}
-_READERS: Mapping[type, Callable[[Any], object]] = {
-    Span: Span.of,
-    tuple: _list_of_texts,
-    bool: lambda value: _BOOLEANS[value],
-    int: _whole,
-    float: _number,
-    str: _text,
-}
-
-
-def _as_text(value: object) -> bool | int | float | str:
-    """Show a default as an option's text."""
-    if isinstance(value, Span):
-        return f"{value.low:g}" if value.low == value.high else f"{value.low:g}..{value.high:g}"
-    if isinstance(value, tuple):
-        return ",".join(value)
-    assert isinstance(value, bool | int | float | str), "a setting is a range, a list or a plain value"
-    return value

@@ -6,74 +6,10 @@ from typing import Any
 import orjson
 import pytest
 
-from processor.simulator.api import Api, Request
 from processor.simulator.ledger import entries_in
-from processor.simulator.model import Answer, Conduct, Counters
-from processor.simulator.provider import Provider
+from processor.simulator.model import Answer, Conduct
 from processor.simulator.routing import ROUTES, find
-from processor.simulator.schedule import Schedule
-from processor.simulator.settings import settings_from
-from processor.simulator.signing import Signer
-
-G1 = "application/json"
-G2 = "application/json;version=2"
-DEFINITION = "3b2d8a4f-579f-4e2e-a51c-f859e532fe8c"
-FOREIGN_ID = "7c8c1b52-0000-4000-8000-00000000000a"
-START = 1_700_000_000_000
-
-
-def no_signer() -> Signer:
-    """Stand for a key that nobody asks for."""
-    raise AssertionError("no key is needed here")
-
-
-class World:
-    """A provider, its API and a clock that a test moves by hand."""
-
-    def __init__(self, **given: object) -> None:
-        settings = settings_from({"auth_required": False, "completion_ms": 100, **given})
-        self.webhooks: list[Any] = []
-        self.counters = Counters()
-        self.now = START
-        self.schedule = Schedule()
-        self.provider = Provider(settings, self.schedule, self.counters, self._sent)
-        self.api = Api(settings, self.provider, no_signer, START)
-
-    def _sent(self, body: bytes) -> None:
-        self.webhooks.append((self.now - START, orjson.loads(body)))
-
-    def ask(
-        self,
-        line: str,
-        body: object = None,
-        *,
-        accept: str = G2,
-        authorization: str = "",
-        content_type: str = "application/json",
-    ) -> Answer:
-        """Make one call, given as `METHOD /path`."""
-        method, path = line.split(" ")
-        sent = body if isinstance(body, bytes) else orjson.dumps(body)
-        return self.api.answer(Request(method, path, "", accept, authorization, content_type, sent, self.now))[1]
-
-    def told(self, line: str, body: object = None, *, accept: str = G2) -> dict[str, Any]:
-        """Make one call that succeeds, and read its answer."""
-        answer = self.ask(line, body, accept=accept)
-        assert 200 <= answer.status < 300, answer
-        said: dict[str, Any] = orjson.loads(answer.body)
-        return said
-
-    def run(self, **members: object) -> Answer:
-        """Run the definition."""
-        return self.ask("POST /workflows/run", {"workflowDefinitionId": DEFINITION, **members})
-
-    def later(self, milliseconds: int) -> None:
-        """Let time pass, and everything happen that becomes due, each at its own instant."""
-        end = self.now + milliseconds
-        while (due_at := self.schedule.next_at) is not None and due_at <= end:
-            self.now = due_at
-            self.schedule.do_due(due_at)
-        self.now = end
+from tests.adapters.simulator_world import DEFINITION, FOREIGN_ID, G1, G2, START, World
 
 
 def test_each_route_is_found_and_nothing_else() -> None:
@@ -133,7 +69,7 @@ def test_a_version_2_run_goes_from_running_to_its_result() -> None:
     assert result["output"]["decision"] in {"approved", "rejected", "review"}
     assert result["output"]["subject"]["personal"]["email"].endswith("@example.test")
     assert "partyDetails" not in result
-    told = {"workflowId": run["id"], "caseId": None, "recordId": record_id, "status": "COMPLETED"}
+    told = {"type": "completed", "workflowId": run["id"], "caseId": None, "recordId": record_id, "status": "COMPLETED"}
     assert world.webhooks == [(100, told)]
 
 
@@ -239,7 +175,7 @@ def test_a_fault_before_the_handler_executes_nothing(fault: dict[str, object], l
     world = World(**fault)
     assert world.ask(line, {"workflowDefinitionId": DEFINITION}).status == status
     assert world.provider.ledger.runs == ()
-    assert world.provider.contents() == {"record": 0, "case": 0, "parameters": 0}
+    assert world.provider.contents.counts() == {"record": 0, "case": 0, "parameters": 0}
 
 
 def test_an_outage_window_comes_at_the_end_of_each_period() -> None:
@@ -264,7 +200,7 @@ def test_5xx_of_reads_and_creations_spares_runs() -> None:
     assert world.ask("POST /cases", {}).status in {500, 502, 503, 504}
     assert world.ask("GET /cases/x").status in {500, 502, 503, 504}
     assert world.run().status == 200
-    assert world.provider.contents()["case"] == 0
+    assert world.provider.contents.counts()["case"] == 0
 
 
 @pytest.mark.parametrize(
@@ -411,7 +347,7 @@ def test_memory_is_bounded() -> None:
         world.told("POST /cases", {})
     assert [run.seq for run in world.provider.ledger.runs] == [3, 4, 5]
     assert world.provider.ledger.first_seq == 3
-    assert world.provider.contents()["case"] == 2
+    assert world.provider.contents.counts()["case"] == 2
 
 
 def test_the_ledger_is_paged_by_number() -> None:
@@ -438,7 +374,7 @@ def test_the_ledger_file_survives_a_crash(tmp_path: Path) -> None:
     heir = World(ledger_file=str(path))
     ended, running = heir.provider.ledger.runs
     assert [ended.status, running.status] == ["COMPLETED", "RUNNING"]
-    assert orjson.loads(running.columns) == {"ref": "r-1"}
+    assert orjson.loads(running.asked.columns) == {"ref": "r-1"}
     assert heir.told(f"GET /tables/t/records/{record_id}")["ref"] == "r-1"
     heir.run(recordId=record_id)
     heir.later(1000)

@@ -100,6 +100,18 @@ async def test_faults_change_while_it_runs() -> None:
         assert (await told(client, "POST /workflows/run", RUN))[0] == 401
 
 
+async def test_a_link_is_walked_over_http() -> None:
+    """The simulator's own route plays the end user, and tells the workflow id that the provider does not."""
+    async with running(user_absent_rate=1) as (simulator, client):
+        status, issued = await told(client, "POST /link", RUN)
+        assert status == 201
+        status, walked = await told(client, "POST /_simulator/walk", issued)
+        assert (status, walked) == (200, {"workflowId": simulator.ledger.runs[0].workflow_id})
+        assert (await told(client, "POST /_simulator/walk", issued))[0] == 404
+        _, counters = await told(client, "GET /_simulator/counters")
+        assert (counters["links"], counters["held"]["link"]) == ({"link": 1, "walked": 1}, 1)
+
+
 @pytest.mark.parametrize(
     "line, body",
     [

@@ -132,6 +132,7 @@ async def test_the_signature_verifies_with_the_key_of_the_endpoint() -> None:
         path, body, header, _ = receiver.got[0]
         assert path == "/webhooks"
         assert json.loads(body) == {
+            "type": "completed",
             "workflowId": workflow_id,
             "caseId": None,
             "recordId": None,

@@ -84,6 +84,12 @@ class Provider:
         answer.raise_for_status()
         return int(answer.json()["status"])
 
+    def walk(self, **named: str) -> str:
+        """Let the end user of a `link`, `token`, `recordId` or `caseId` come; return the id of the workflow."""
+        answer = self._client.post("/_simulator/walk", json=named)
+        answer.raise_for_status()
+        return str(answer.json()["workflowId"])
+
     def counters(self) -> dict[str, Any]:
         """Return how often each route answered what, and how much was executed."""
         counted: dict[str, Any] = self._client.get("/_simulator/counters").json()
