@@ -99,11 +99,11 @@ class LibraryPipe(logging.Handler):
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__()
         self._clock = clock
-        self._windows: dict[tuple[str, int], _Window] = {}
+        self._windows: dict[tuple[str, int], LineWindow] = {}
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write the line, or count it."""
-        window = self._windows.setdefault((record.name, record.levelno), _Window(self._clock()))
+        window = self._windows.setdefault((record.name, record.levelno), LineWindow(self._clock()))
         suppressed = window.admit(self._clock())
         if suppressed is None:
             return
@@ -118,8 +118,8 @@ class LibraryPipe(logging.Handler):
 
 
 @dataclass(slots=True)
-class _Window:
-    """How many lines passed since `began_s`, and how many did not since the last one that passed."""
+class LineWindow:
+    """How many lines passed since `began_s` (monotonic seconds), and how many did not since the last one that did."""
 
     began_s: float
     passed: int = 0

@@ -64,7 +64,17 @@ def _profile_name(value: str) -> str:
     return value
 
 
+def _named_urls(given: tuple[str, ...]) -> tuple[str, ...]:
+    """Refuse what is not name=address, and a name that stands twice."""
+    names = [_profile_name(word.partition("=")[0]) for word in given]
+    if len(set(names)) != len(names) or not all(word.partition("=")[2] for word in given):
+        message = "write the name of each profile once, with = and its address behind it"
+        raise ValueError(message)
+    return tuple(f"{name}={_url(word.partition('=')[2])}" for name, word in zip(names, given, strict=True))
+
+
 Words = Annotated[tuple[str, ...], BeforeValidator(_words)]
+NamedUrls = Annotated[tuple[str, ...], AfterValidator(_named_urls), BeforeValidator(_words)]
 Properties = Annotated[Mapping[str, str], BeforeValidator(_properties)]
 Url = Annotated[str, BeforeValidator(_url)]
 Port = Annotated[int, Field(ge=0, le=65535)]
@@ -222,7 +232,10 @@ class WebhookSettings(_Section):
 
     host: str = Field(default="0.0.0.0", description="Address to listen on")  # noqa: S104  # a pod is reached from outside
     port: Port = Field(default=8080, description="Port to listen on; 0 takes a free one")
-    path: HttpPath = Field(default="/webhooks", description="Path that takes webhooks")
+    path: HttpPath = Field(
+        default="/webhooks",
+        description="Path that takes webhooks; that of another profile has its name behind it: /webhooks/name",
+    )
     networks: Words = Field(default=(), description="Only these networks (CIDR) may send; empty: every one")
     body_bytes_max: Bytes = Field(default=256 * KIB, description="Largest body that is read")
     read_timeout_s: Seconds = Field(default=3.0, description="Limit of reading one request, its headers included")
@@ -230,6 +243,9 @@ class WebhookSettings(_Section):
     connections_max: Count = Field(default=1000, description="Connections open at once")
     ack_timeout_s: Seconds = Field(default=2.0, description="Limit of waiting for the broker; then 503")
     key_base_url: Url = Field(default="", description="Address of the key endpoint; empty: that of the API")
+    key_base_urls: NamedUrls = Field(
+        default=(), description="The same for other profiles: name=https://…; one that is not named: that of its API"
+    )
     key_path: HttpPath = Field(
         default="/auth/webhooks/key/{keyId}?pem=true", description="Path of a key at the key endpoint"
     )
@@ -250,6 +266,14 @@ class WebhookSettings(_Section):
     record_id_paths: Words = Field(default=("recordId",), description="The same for the record id")
     case_id_paths: Words = Field(default=("caseId",), description="The same for the case id")
     definition_id_paths: Words = Field(default=("workflowDefinitionId",), description="The same for the definition id")
+
+    def key_base_url_of(self, profile: str) -> str:
+        """Return the address of a profile's key endpoint where it is not that of its API, else an empty text."""
+        return self.key_base_url if profile == DEFAULT_PROFILE else self.key_base_urls_by_name().get(profile, "")
+
+    def key_base_urls_by_name(self) -> dict[str, str]:
+        """Return `key_base_urls` as a mapping."""
+        return {name: url for name, _, url in (word.partition("=") for word in self.key_base_urls)}
 
 
 class OpsSettings(_Section):

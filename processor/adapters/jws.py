@@ -20,10 +20,13 @@ from processor.errors import UntrustedWebhook
 
 KEY_BITS_MIN: Final = 2_048  # RFC 7518, 3.3.
 KEY_BITS_MAX: Final = 8_192  # A larger one would only burn processor time.
+BYTE_BITS: Final = 8
 
 
 def read_key(text: bytes) -> RSAPublicKey:
-    """Read a public key as the key endpoint sends it: PEM, or the base64 of its DER form.
+    """Read a public key as the key endpoint sends it: PEM, or the base64 of its DER form, in lines or in one.
+
+    Which of the two was asked for does not matter: the text tells.
 
     Raises:
         ValueError: it is no RSA public key of 2,048 to 8,192 bits.
@@ -32,7 +35,7 @@ def read_key(text: bytes) -> RSAPublicKey:
     text = text.strip()
     try:
         is_pem = text.startswith(b"-----BEGIN")
-        key = load_pem_public_key(text) if is_pem else load_der_public_key(base64.b64decode(text, validate=True))
+        key = load_pem_public_key(text) if is_pem else load_der_public_key(_base64(text))
     except (ValueError, binascii.Error, UnsupportedAlgorithm):
         raise ValueError("the text is no public key") from None
     if not isinstance(key, RSAPublicKey):
@@ -42,18 +45,32 @@ def read_key(text: bytes) -> RSAPublicKey:
     return key
 
 
-def verify(signature: DetachedSignature, body: bytes, key: RSAPublicKey) -> None:
-    """Return only when this key signed exactly these raw bytes.
+def _base64(text: bytes) -> bytes:
+    return base64.b64decode(b"".join(text.split()), validate=True)
+
+
+def verify(signature: DetachedSignature, covered: bytes, key: RSAPublicKey) -> None:
+    """Return only when this key signed exactly these bytes.
 
     Raises:
         UntrustedWebhook: it did not.
 
     """
-    covered = signing_input(signature, body)
     try:
         key.verify(signature.value, covered, PKCS1v15(), SHA256())
     except InvalidSignature:
         raise UntrustedWebhook(Refusal.SIGNATURE_WRONG, "the signature does not fit the body") from None
+
+
+def check_size(signature: DetachedSignature) -> None:
+    """Refuse a signature that no key we take can have made: it is as long as its key (RFC 8017, 8.2.2).
+
+    Raises:
+        UntrustedWebhook: it is shorter or longer.
+
+    """
+    if not KEY_BITS_MIN <= len(signature.value) * BYTE_BITS <= KEY_BITS_MAX:
+        raise UntrustedWebhook(Refusal.SIGNATURE_WRONG, "no key makes a signature of this length")
 
 
 class SignatureVerifier:
@@ -69,14 +86,18 @@ class SignatureVerifier:
     async def verify(self, signatures: Sequence[str], body: bytes) -> str:
         """Give the id of the key that signed this body; `signatures` are all values of the signature header.
 
+        A key is looked for only when everything else fits.
+
         Raises:
             UntrustedWebhook: it is not genuine, with a `Refusal`.
             ApiUnavailable: the key cannot be had now; the same webhook may be genuine later.
 
         """
         signature = read_signature(signatures)
+        check_size(signature)
+        covered = signing_input(signature, body)
         key = await self._find_key(signature.key_id)
         if key is None:
             raise UntrustedWebhook(Refusal.KEY_UNKNOWN, "the provider knows no key with this id")
-        verify(signature, body, key)
+        verify(signature, covered, key)
         return signature.key_id

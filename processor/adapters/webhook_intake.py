@@ -7,10 +7,11 @@ never be believed; 503, our own trouble, send it again. Never 410: it could end 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from hashlib import blake2b
 from http import HTTPStatus
 
 from processor.core.messages import WebhookReceived
-from processor.core.model import Instant
+from processor.core.model import DEFAULT_PROVIDER, MINUTE_MS, Instant
 from processor.core.webhook import BodyPaths, read_body
 from processor.errors import ApiUnavailable, BrokerUnavailable, UndecodableMessage, UntrustedWebhook
 
@@ -20,14 +21,24 @@ class Trouble(StrEnum):
 
     KEY_UNAVAILABLE = "key-unavailable"
     BROKER_UNAVAILABLE = "broker-unavailable"
+    REPEATED_TOO_OFTEN = "repeated-too-often"
     FAULT = "fault"
+
+
+_DETAILS = {
+    Trouble.KEY_UNAVAILABLE: "the key of this signature cannot be had now",
+    Trouble.BROKER_UNAVAILABLE: "the webhook cannot be stored now",
+    Trouble.REPEATED_TOO_OFTEN: "the same bytes came too often a moment ago",
+    Trouble.FAULT: "a fault of the receiver",
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Handled:
     """How one request was answered, for the answer itself, the log and the metrics; holds no personal data.
 
-    `reason` is "accepted" or a word of a closed list; `error` is set for a fault of our own only.
+    `reason` is "accepted" or a word of a closed list, `detail` a sentence for the sender, `why` one for our log;
+    `error` is set for a fault of our own only.
     """
 
     status: HTTPStatus
@@ -36,6 +47,8 @@ class Handled:
     body_bytes: int
     key_id: str | None = None
     workflow_id: str | None = None
+    provider: str | None = None
+    why: str | None = None
     error: Exception | None = None
 
 
@@ -54,38 +67,85 @@ class Ports:
     clock: Callable[[], Instant]
 
 
-class WebhookIntake:
-    """Takes webhooks in, one call each; holds nothing between calls."""
+class Repeats:
+    """Counts how often the same bytes came within a while, so that a captured webhook cannot fill our topics.
 
-    def __init__(self, ports: Ports, paths: BodyPaths) -> None:
+    The signature holds no time, so a copy stays genuine for ever. A few copies pass: a provider may say the same
+    again and mean something new, and each is a hint.
+    """
+
+    def __init__(self, *, times_max: int = 10, window_ms: int = MINUTE_MS, bodies_max: int = 8_192) -> None:
+        self._times_max = times_max
+        self._window_ms = window_ms
+        self._bodies_max = bodies_max
+        self._seen: dict[bytes, tuple[Instant, int]] = {}
+
+    def is_too_often(self, body: bytes, now: Instant) -> bool:
+        """Count these bytes once more, and say whether they came too often since their window began."""
+        digest = blake2b(body, digest_size=16).digest()
+        began_at, times = self._seen.pop(digest, (now, 0))
+        if not 0 <= now - began_at < self._window_ms:
+            began_at, times = now, 0
+        self._seen[digest] = (began_at, times + 1)
+        if len(self._seen) > self._bodies_max:
+            del self._seen[next(iter(self._seen))]  # The one that did not come for longest.
+        return times >= self._times_max
+
+
+class WebhookIntake:
+    """Takes in the webhooks of one provider profile, one call each."""
+
+    def __init__(
+        self, ports: Ports, paths: BodyPaths, *, provider: str = DEFAULT_PROVIDER, repeats: Repeats | None = None
+    ) -> None:
         self._ports = ports
         self._paths = paths
+        self._provider = provider
+        self._repeats = repeats or Repeats()
 
     async def accept(self, signatures: Sequence[str], body: bytes) -> Handled:
         """Judge one raw body by its signature, make it durable, and say how to answer; never raises.
 
         The content is not looked at before the signature holds.
         """
-        size = len(body)
         try:
             received_at = self._ports.clock()
             key_id = await self._ports.verify(signatures, body)
+            if self._repeats.is_too_often(body, received_at):
+                return self._later(Trouble.REPEATED_TOO_OFTEN, body, key_id=key_id)
             return await self._publish(body, key_id, received_at)
         except UntrustedWebhook as refused:
-            return Handled(HTTPStatus.UNAUTHORIZED, refused.reason, str(refused), size)
+            status = HTTPStatus.UNAUTHORIZED
+            return Handled(status, refused.reason, str(refused), len(body), provider=self._provider)
         except ApiUnavailable as why:
-            return Handled(HTTPStatus.SERVICE_UNAVAILABLE, Trouble.KEY_UNAVAILABLE, str(why), size)
+            return self._later(Trouble.KEY_UNAVAILABLE, body, why=str(why))
         except BrokerUnavailable as why:
-            return Handled(HTTPStatus.SERVICE_UNAVAILABLE, Trouble.BROKER_UNAVAILABLE, str(why), size)
+            return self._later(Trouble.BROKER_UNAVAILABLE, body, why=str(why))
         except Exception as fault:  # noqa: BLE001 - a fault of ours must not cost the webhook: the sender tries again.
-            detail = "a fault of the receiver"
-            return Handled(HTTPStatus.SERVICE_UNAVAILABLE, Trouble.FAULT, detail, size, error=fault)
+            return self._later(Trouble.FAULT, body, error=fault)
+
+    def _later(
+        self,
+        trouble: Trouble,
+        body: bytes,
+        *,
+        key_id: str | None = None,
+        why: str | None = None,
+        error: Exception | None = None,
+    ) -> Handled:
+        """Ask the sender to come again; what is wrong on our side is for our log only."""
+        status = HTTPStatus.SERVICE_UNAVAILABLE
+        return Handled(
+            status, trouble, _DETAILS[trouble], len(body), key_id, provider=self._provider, why=why, error=error
+        )
 
     async def _publish(self, body: bytes, key_id: str, received_at: Instant) -> Handled:
         try:
-            webhook = read_body(body, self._paths, key_id=key_id, received_at=received_at)
+            webhook = read_body(body, self._paths, key_id=key_id, received_at=received_at, provider=self._provider)
         except UndecodableMessage as unreadable:
             await self._ports.publish_unreadable(body, unreadable, received_at)
-            return Handled(HTTPStatus.ACCEPTED, unreadable.reason, str(unreadable), len(body), key_id)
+            reason, detail = unreadable.reason, str(unreadable)
+            return Handled(HTTPStatus.ACCEPTED, reason, detail, len(body), key_id, provider=self._provider)
         await self._ports.publish(webhook)
-        return Handled(HTTPStatus.ACCEPTED, "accepted", "", len(body), key_id, webhook.workflow_id)
+        workflow_id = webhook.workflow_id
+        return Handled(HTTPStatus.ACCEPTED, "accepted", "", len(body), key_id, workflow_id, self._provider)

@@ -1,19 +1,20 @@
 """The provider's public keys: fetched one by one from one pinned address, and remembered.
 
 A key id is a claim of whoever sends a request, so it must cost the provider next to nothing: one fetch at a time
-for an id, one fetch a minute for ids that we do not hold, and "no such key" is remembered too. A key that we hold
-outlives a failing endpoint for a day, but not the endpoint's word that it is gone.
+for an id, one fetch in vain a minute for ids that we do not hold, and "no such key" is remembered too. A key that we
+hold outlives a failing endpoint for a day, but not the endpoint's word that it is gone.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
-from ssl import SSLContext
+from ssl import PROTOCOL_TLS_CLIENT, SSLContext
 from typing import Final, Generic, TypeVar
 from urllib.parse import urlsplit
 
 import httpx
 
+from processor.adapters.credential import Credential, Header
 from processor.errors import ApiUnavailable, SettingsInvalid
 
 Key = TypeVar("Key")
@@ -22,6 +23,7 @@ PLACE: Final = "{keyId}"
 KEY_BYTES_MAX: Final = 16 * 1_024
 NO_SUCH_KEY: Final = frozenset({400, 404})
 ASKS_CREDENTIAL: Final = frozenset({401, 403})
+STALE_CREDENTIAL: Final = 401
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +34,7 @@ class KeyPolicy:
     stale_s: float = 86_400.0  # While the endpoint is down, a key counts this long after its last good answer.
     missing_s: float = 60.0  # "No such key" counts this long; short, as a new key may be announced late.
     retry_s: float = 60.0  # After a failed fetch of a key that we hold.
-    unknown_interval_s: float = 60.0  # Between fetches of ids that we hold no key for, all such ids together.
+    unknown_interval_s: float = 60.0  # Between fetches in vain of ids that we hold no key for, all such ids together.
     keys_max: int = 64
     missing_max: int = 1_024
 
@@ -100,6 +102,10 @@ class WebhookKeys(Generic[Key]):
             if outlived is None:
                 raise
             return outlived
+        if key is not None and key_id not in self._held and len(self._held) < self._policy.keys_max:
+            self._unknown_allowed_at_s = (
+                self._clock()
+            )  # So that two keys in use at our start do not wait for each other.
         self._remember(key_id, key)
         return key
 
@@ -135,7 +141,7 @@ class KeyEndpoint(Generic[Key]):
     """One pinned address that hands out keys by id.
 
     `url_template` holds `{keyId}` in its path. No credential is sent at first; where the endpoint answers 401 or
-    403, `credential` gives the value of `Authorization` for one more try.
+    403, it is asked once more with ours, and after another 401 with a renewed one, where there is one.
     """
 
     def __init__(  # noqa: PLR0913 - one question, and everything that bounds it.
@@ -144,7 +150,7 @@ class KeyEndpoint(Generic[Key]):
         url_template: str,
         *,
         read_key: Callable[[bytes], Key],
-        credential: Callable[[], Awaitable[str]] | None = None,
+        credential: Credential | None = None,
         timeout_s: float = 3.0,
         is_plain_http_allowed: bool = False,
     ) -> None:
@@ -152,11 +158,11 @@ class KeyEndpoint(Generic[Key]):
         self._client = client
         self._url_template = url_template
         self._read_key = read_key
-        self._credential = credential
+        self._credential = None if credential is None else _UntilAsked(credential)
         self._timeout_s = timeout_s
 
     async def fetch(self, key_id: str) -> Key | None:
-        """Ask for one key; `timeout_s` covers everything, a second try with the credential too.
+        """Ask for one key; `timeout_s` covers everything, obtaining the credential too.
 
         Raises:
             ApiUnavailable: no answer in time, one that is neither a key nor "no such key", or no way to ask.
@@ -164,9 +170,7 @@ class KeyEndpoint(Generic[Key]):
         """
         try:
             async with asyncio.timeout(self._timeout_s):
-                status, body = await self._get(key_id, None)
-                if status in ASKS_CREDENTIAL and self._credential is not None:
-                    status, body = await self._get(key_id, await self._credential())
+                status, body = await self._ask(key_id)
         except TimeoutError:
             raise ApiUnavailable("the key endpoint did not answer in time") from None
         except httpx.HTTPError as error:
@@ -180,10 +184,27 @@ class KeyEndpoint(Generic[Key]):
         except ValueError as error:
             raise ApiUnavailable(f"the key endpoint sent something unfit: {error}") from None
 
-    async def _get(self, key_id: str, credential: str | None) -> tuple[int, bytes]:
+    async def close(self) -> None:
+        """Stop obtaining a credential; the HTTP client stays open."""
+        if self._credential is not None:
+            await self._credential.close()
+
+    async def _ask(self, key_id: str) -> tuple[int, bytes]:
+        """Ask without our credential, then with it, then with a newer one, each only where it must be."""
+        status, body = await self._get(key_id, None)
+        if status not in ASKS_CREDENTIAL or self._credential is None:
+            return status, body
+        header = await self._credential.header()
+        status, body = await self._get(key_id, header)
+        if status != STALE_CREDENTIAL:
+            return status, body
+        newer = await self._credential.renew(header)
+        return (status, body) if newer in {None, header} else await self._get(key_id, newer)
+
+    async def _get(self, key_id: str, credential: Header | None) -> tuple[int, bytes]:
         headers = {"Accept": "text/plain", "Accept-Encoding": "identity"}
         if credential is not None:
-            headers["Authorization"] = credential
+            headers |= dict([credential])
         url = self._url_template.replace(PLACE, key_id)
         async with self._client.stream("GET", url, headers=headers, follow_redirects=False) as answer:
             body = b""
@@ -194,8 +215,38 @@ class KeyEndpoint(Generic[Key]):
         return answer.status_code, body
 
 
-def key_client(verify: SSLContext | bool = True) -> httpx.AsyncClient:  # noqa: FBT001, FBT002 - as httpx names it.
-    """Make the HTTP client for `KeyEndpoint`: no redirects, no proxies from the environment, few connections."""
+class _UntilAsked:
+    """A credential that is obtained when it is needed for the first time, and kept from then on."""
+
+    def __init__(self, credential: Credential) -> None:
+        self._credential = credential
+        self._is_started = False
+
+    async def header(self) -> Header:
+        if not self._is_started:
+            self._is_started = True
+            self._credential.start()
+        while (header := self._credential.header) is None:
+            await self._credential.ready()
+        return header
+
+    async def renew(self, stale: Header) -> Header | None:
+        return await self._credential.renew(stale)
+
+    async def close(self) -> None:
+        if self._is_started:
+            await self._credential.close()
+
+
+def key_client(ca_file: str | None = None, *, is_plain_http: bool = False) -> httpx.AsyncClient:
+    """Make the HTTP client for `KeyEndpoint`: no redirects, no proxies from the environment, few connections.
+
+    `ca_file` is a PEM file of authorities to trust beside the usual ones. With `is_plain_http` no certificate is
+    trusted at all, and loading authorities is spared.
+    """
+    verify = SSLContext(PROTOCOL_TLS_CLIENT) if is_plain_http else httpx.create_ssl_context()
+    if ca_file is not None:
+        verify.load_verify_locations(cafile=ca_file)
     limits = httpx.Limits(max_connections=4, max_keepalive_connections=1, keepalive_expiry=30.0)
     return httpx.AsyncClient(verify=verify, follow_redirects=False, trust_env=False, limits=limits)
 

@@ -1,12 +1,12 @@
-"""The two HTTP applications: the webhook route for the provider, and the operations port for Kubernetes.
+"""The two HTTP applications: the webhook routes for the provider, and the operations port for Kubernetes.
 
-The webhook route reads raw bytes under caps of size, time and memory before anything else is done, and answers
+A webhook route reads raw bytes under caps of size, time and memory before anything else is done, and answers
 refusals as RFC 9457 problem documents that never repeat what was sent.
 """
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from http import HTTPStatus
@@ -18,6 +18,7 @@ from aiohttp import web
 from processor.adapters.webhook_intake import Handled
 
 Network: TypeAlias = IPv4Network | IPv6Network
+Accept: TypeAlias = Callable[[Sequence[str], bytes], Awaitable[Handled]]
 
 SIGNATURE_HEADER: Final = "JWS-SIGNATURE"
 KEEP_OPEN: Final = frozenset({HTTPStatus.ACCEPTED, HTTPStatus.UNAUTHORIZED, HTTPStatus.SERVICE_UNAVAILABLE})
@@ -26,6 +27,8 @@ KEEP_OPEN: Final = frozenset({HTTPStatus.ACCEPTED, HTTPStatus.UNAUTHORIZED, HTTP
 class BodyRefusal(StrEnum):
     """Why a request was answered before its signature was looked at."""
 
+    PATH_UNKNOWN = "path-unknown"
+    METHOD_REFUSED = "method-refused"
     NETWORK_REFUSED = "network-refused"
     BODY_TOO_LARGE = "body-too-large"
     BODY_TOO_SLOW = "body-too-slow"
@@ -54,21 +57,21 @@ class _Refused(Exception):
         self.handled = Handled(status, reason, detail, 0)
 
 
-class _WebhookRoute:
+class _WebhookRoutes:
     def __init__(
         self,
-        accept: Callable[[Sequence[str], bytes], Awaitable[Handled]],
+        accepting: Mapping[str, Accept],
         observe: Callable[[Handled, float], None],
         limits: WebhookLimits,
         networks: Sequence[Network],
     ) -> None:
-        self._accept = accept
+        self._accepting = accepting
         self._observe = observe
         self._limits = limits
         self._networks = networks
         self._held_bytes = 0
 
-    async def post(self, request: web.Request) -> web.Response:
+    async def answer(self, request: web.Request) -> web.Response:
         loop = asyncio.get_running_loop()
         began_at_s = loop.time()
         handled = await self._handle(request)
@@ -78,13 +81,23 @@ class _WebhookRoute:
     async def _handle(self, request: web.Request) -> Handled:
         chunks: list[bytes] = []
         try:
+            accept = self._route(request)
             self._check_sender(request.remote)
             await self._read(request, chunks)
-            return await self._accept(request.headers.getall(SIGNATURE_HEADER, []), b"".join(chunks))
+            return await accept(request.headers.getall(SIGNATURE_HEADER, []), b"".join(chunks))
         except _Refused as refused:
             return refused.handled
         finally:
             self._held_bytes -= sum(map(len, chunks))
+
+    def _route(self, request: web.Request) -> Accept:
+        accept = self._accepting.get(request.path)
+        if accept is None:
+            raise _Refused(HTTPStatus.NOT_FOUND, BodyRefusal.PATH_UNKNOWN, "no webhooks are taken under this path")
+        if request.method != "POST":
+            status = HTTPStatus.METHOD_NOT_ALLOWED
+            raise _Refused(status, BodyRefusal.METHOD_REFUSED, "webhooks come by POST")
+        return accept
 
     def _check_sender(self, remote: str | None) -> None:
         if not self._networks:
@@ -123,20 +136,20 @@ class _WebhookRoute:
 
 
 def webhook_app(
-    accept: Callable[[Sequence[str], bytes], Awaitable[Handled]],
+    accepting: Mapping[str, Accept],
     *,
-    path: str,
     observe: Callable[[Handled, float], None],
     limits: WebhookLimits,
     networks: Sequence[Network] = (),
 ) -> web.Application:
-    """Make the application with the one webhook route.
+    """Make the application that takes webhooks by POST under each of these paths, and nothing else.
 
     `observe` hears of each request and the seconds it took. `networks` lists the addresses that may send, as the
     TCP connection shows them (behind a proxy: the proxy's); empty means everybody.
     """
     app = web.Application(client_max_size=limits.body_bytes_max)
-    app.router.add_post(path, _WebhookRoute(accept, observe, limits, networks).post)
+    # One handler for whatever comes, so that what is sent to a wrong path is counted too.
+    app.router.add_route("*", "/{path:.*}", _WebhookRoutes(accepting, observe, limits, networks).answer)
     return app
 
 
@@ -196,6 +209,8 @@ def _answer(handled: Handled, retry_after_s: int) -> web.Response:
         response.headers["Retry-After"] = str(retry_after_s)
     if handled.status == HTTPStatus.UNAUTHORIZED:
         response.headers["WWW-Authenticate"] = f'{SIGNATURE_HEADER} alg="RS256"'  # RFC 9110, 15.5.2 wants one.
+    if handled.status == HTTPStatus.METHOD_NOT_ALLOWED:
+        response.headers["Allow"] = "POST"
     if handled.status not in KEEP_OPEN:
         response.force_close()  # The rest of the body is still to come, and nobody wants it.
     return response

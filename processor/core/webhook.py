@@ -16,7 +16,7 @@ from typing import Final
 
 from processor.core.keys import canonical_id
 from processor.core.messages import WebhookReceived
-from processor.core.model import Instant, JsonValue
+from processor.core.model import DEFAULT_PROVIDER, Instant, JsonValue
 from processor.core.paths import value_in
 from processor.errors import UndecodableMessage, UntrustedWebhook
 
@@ -110,8 +110,12 @@ def signing_input(signature: DetachedSignature, body: bytes) -> bytes:
     return signature.protected.encode("ascii") + b"." + payload
 
 
-def read_body(body: bytes, paths: BodyPaths, *, key_id: str, received_at: Instant) -> WebhookReceived:
+def read_body(
+    body: bytes, paths: BodyPaths, *, key_id: str, received_at: Instant, provider: str = DEFAULT_PROVIDER
+) -> WebhookReceived:
     """Find what a genuine body says; ids in lower case and without blanks around, as they become keys.
+
+    `provider` is the profile whose key signed it. Of a name that stands twice in an object the last one counts.
 
     Raises:
         UndecodableMessage: with an `Unreadable`: it is no JSON object, or no path leads to a workflow id.
@@ -136,6 +140,7 @@ def read_body(body: bytes, paths: BodyPaths, *, key_id: str, received_at: Instan
         definition_id=_id(said, paths.definition_id),
         key_id=key_id,
         body=body,
+        provider=provider,
     )
 
 

@@ -1,38 +1,42 @@
 """The ingestor: genuine webhooks into Kafka, and nothing else. It needs no state, no API budget and no group."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
+from functools import partial
 from http import HTTPStatus
 from ipaddress import ip_network
 
 import structlog
 from aiohttp import web
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
 from processor.adapters.acked_producer import AckedProducer
 from processor.adapters.codec import Codec
 from processor.adapters.dead_letters import Coordinates, Fault, dead_letter_headers
-from processor.adapters.jws import SignatureVerifier, read_key
+from processor.adapters.jws import SignatureVerifier
 from processor.adapters.web_listener import ListenerLimits, WebListener
 from processor.adapters.webhook_intake import Handled, Ports, WebhookIntake
-from processor.adapters.webhook_keys import KeyEndpoint, KeyPolicy, WebhookKeys, key_client
-from processor.adapters.webserver import WebhookLimits, webhook_app
+from processor.adapters.webserver import Accept, WebhookLimits, webhook_app
 from processor.core.keys import canonical_id
 from processor.core.messages import WebhookReceived
-from processor.core.model import Instant
+from processor.core.model import DEFAULT_PROVIDER, Instant
 from processor.core.webhook import BodyPaths
-from processor.errors import ApiUnavailable, UndecodableMessage
+from processor.errors import SettingsInvalid, UndecodableMessage
+from processor.logs import LineWindow
+from processor.roles.profile_keys import ProfileKeys
 from processor.settings import Settings, WebhookSettings
 from processor.telemetry import WebhookMetrics
 
 log = structlog.stdlib.get_logger()
 
-SECONDS_A_MINUTE = 60
-NO_COORDINATES = Coordinates("webhook", -1, -1)  # A webhook comes from no topic.
+SOURCE = "webhook"  # A webhook comes from no topic.
 
 
 class Ingestor:
-    """The webhook server of one process."""
+    """The webhook server of one process, for every provider profile.
+
+    The profile `default` has the configured path, each other one a path of its name below it.
+    Raises SettingsInvalid where the webhook settings do not fit the profiles.
+    """
 
     def __init__(
         self,
@@ -49,9 +53,12 @@ class Ingestor:
         self._codec = Codec(write_format=settings.state.write_format)
         self._clock = clock
         self._version = version
-        self._keys_client = key_client()
-        self._listener = WebListener(self._app(), _listener_limits(settings.webhook))
-        self.port = settings.webhook.port
+        self._windows: dict[str, LineWindow] = {}
+        webhook, profiles = settings.webhook, settings.profiles()
+        _check_names(webhook, profiles.keys())
+        self._keys = {name: ProfileKeys(name, api, webhook, metrics) for name, api in profiles.items()}
+        self._listener = WebListener(self._app(), _listener_limits(webhook))
+        self.port = webhook.port
 
     async def start(self) -> None:
         """Listen; `port` tells where. Raises OSError when the address cannot be had."""
@@ -61,63 +68,73 @@ class Ingestor:
     async def stop(self) -> None:
         """Take no more, answer what was taken."""
         await self._listener.stop()
-        await self._keys_client.aclose()
+        for keys in self._keys.values():
+            await keys.close()
 
     def _app(self) -> web.Application:
         webhook = self._settings.webhook
-        base_url = webhook.key_base_url or self._settings.api.base_url
-        endpoint: KeyEndpoint[RSAPublicKey] = KeyEndpoint(
-            self._keys_client,
-            base_url + webhook.key_path,
-            read_key=read_key,
-            timeout_s=webhook.key_timeout_s,
-            is_plain_http_allowed=base_url.startswith("http://"),
-        )
-        policy = KeyPolicy(
-            lifetime_s=webhook.key_cache_s,
-            stale_s=webhook.key_stale_s,
-            missing_s=webhook.key_unknown_s,
-            unknown_interval_s=SECONDS_A_MINUTE / webhook.key_fetches_per_minute_max,
-        )
-
-        async def fetch(key_id: str) -> RSAPublicKey | None:
-            try:
-                key = await endpoint.fetch(key_id)
-            except ApiUnavailable:
-                self._metrics.key_fetches.labels("failed").inc()
-                raise
-            self._metrics.key_fetches.labels("missing" if key is None else "found").inc()
-            return key
-
-        keys = WebhookKeys(fetch, policy=policy, clock=time.monotonic)
-        ports = Ports(SignatureVerifier(keys.find).verify, self._publish, self._publish_unreadable, self._clock)
         return webhook_app(
-            WebhookIntake(ports, _body_paths(webhook)).accept,
-            path=webhook.path,
+            {path_of(webhook.path, name): self._accepting(name, keys) for name, keys in self._keys.items()},
             observe=self._observe,
             limits=WebhookLimits(body_bytes_max=webhook.body_bytes_max, read_timeout_s=webhook.read_timeout_s),
             networks=[ip_network(network) for network in webhook.networks],
         )
 
+    def _accepting(self, provider: str, keys: ProfileKeys) -> Accept:
+        verify, set_aside = SignatureVerifier(keys.find).verify, partial(self._publish_unreadable, provider)
+        ports = Ports(verify, self._publish, set_aside, self._clock)
+        return WebhookIntake(ports, _body_paths(self._settings.webhook), provider=provider).accept
+
     async def _publish(self, webhook: WebhookReceived) -> None:
         key = canonical_id(webhook.workflow_id).encode()
         await self._producer.send(self._settings.topics.workflows, key, self._codec.encode(webhook))
 
-    async def _publish_unreadable(self, body: bytes, error: UndecodableMessage, received_at: Instant) -> None:
+    async def _publish_unreadable(
+        self, provider: str, body: bytes, error: UndecodableMessage, received_at: Instant
+    ) -> None:
         fault = Fault(error.reason, type(error).__name__, str(error))
-        headers = dead_letter_headers((), fault, NO_COORDINATES, failed_at=received_at, version=self._version)
+        source = Coordinates(SOURCE if provider == DEFAULT_PROVIDER else f"{SOURCE}/{provider}", -1, -1)
+        headers = dead_letter_headers((), fault, source, failed_at=received_at, version=self._version)
         await self._producer.send(self._settings.topics.dead_letters, None, body, headers)
 
     def _observe(self, handled: Handled, seconds: float) -> None:
         self._metrics.handled.labels(str(handled.status.value), handled.reason).inc()
         self._metrics.seconds.observe(seconds)
-        facts = {"http_status": handled.status.value, "body_bytes": handled.body_bytes, "key_id": handled.key_id}
-        if handled.status is HTTPStatus.ACCEPTED and handled.workflow_id is not None:
+        facts = {
+            "http_status": handled.status.value,
+            "body_bytes": handled.body_bytes,
+            "key_id": handled.key_id,
+            "provider": handled.provider,
+        }
+        if handled.status is not HTTPStatus.ACCEPTED:
+            self._log_refusal(handled, facts)
+        elif handled.workflow_id is not None:
             log.info("webhook.accepted", workflow_id=handled.workflow_id, **facts)
-        elif handled.status is HTTPStatus.ACCEPTED:
-            log.error("webhook.unreadable", reason=handled.reason, **facts)
         else:
-            log.warning("webhook.refused", reason=handled.reason, exc_info=handled.error, **facts)
+            log.error("webhook.unreadable", reason=handled.reason, **facts)
+
+    def _log_refusal(self, handled: Handled, facts: Mapping[str, object]) -> None:
+        """Tell the first refusals of each kind: strangers decide how many there are, the metric counts them all."""
+        now_s = time.monotonic()
+        suppressed = self._windows.setdefault(handled.reason, LineWindow(now_s)).admit(now_s)
+        if suppressed is None:
+            return
+        more = {"suppressed": suppressed} if suppressed else {}
+        log.warning("webhook.refused", reason=handled.reason, why=handled.why, exc_info=handled.error, **facts, **more)
+
+
+def path_of(path: str, provider: str) -> str:
+    """Return the path that takes the webhooks of a provider profile."""
+    return path if provider == DEFAULT_PROVIDER else f"{path.rstrip('/')}/{provider}"
+
+
+def _check_names(webhook: WebhookSettings, profiles: Collection[str]) -> None:
+    unknown = sorted(webhook.key_base_urls_by_name().keys() - profiles)
+    if unknown:
+        raise SettingsInvalid(
+            f"PROCESSOR_WEBHOOK__KEY_BASE_URLS: there is no provider profile {', '.join(unknown)}; "
+            f"there are {', '.join(sorted(profiles))}"
+        )
 
 
 def _body_paths(webhook: WebhookSettings) -> BodyPaths:

@@ -6,7 +6,7 @@ from http import HTTPStatus
 
 import pytest
 
-from processor.adapters.webhook_intake import Handled, Ports, Trouble, WebhookIntake
+from processor.adapters.webhook_intake import Handled, Ports, Repeats, Trouble, WebhookIntake
 from processor.core.messages import WebhookReceived
 from processor.core.model import Instant
 from processor.core.webhook import BodyPaths, Refusal, Unreadable, read_body
@@ -42,16 +42,20 @@ class FakePorts:
             raise self.broker
         self.set_aside.append((body, why.reason, received_at))
 
-    async def accept(self, body: bytes = BODY) -> Handled:
+    def intake(self, provider: str = "second") -> WebhookIntake:
         ports = Ports(self.verify, self.publish, self.publish_unreadable, lambda: NOW)
-        return await WebhookIntake(ports, BodyPaths()).accept(["signature"], body)
+        return WebhookIntake(ports, BodyPaths(), provider=provider)
+
+    async def accept(self, body: bytes = BODY) -> Handled:
+        return await self.intake().accept(["signature"], body)
 
 
 async def test_a_genuine_webhook_is_published_then_accepted() -> None:
-    """What was read is published with the time of arrival, and the answer names key and workflow."""
+    """What was read is published with arrival and provider profile, and what is told names key and workflow."""
     ports = FakePorts()
-    assert await ports.accept() == Handled(HTTPStatus.ACCEPTED, "accepted", "", len(BODY), KEY_ID, WORKFLOW_ID)
-    assert ports.published == [read_body(BODY, BodyPaths(), key_id=KEY_ID, received_at=NOW)]
+    told = Handled(HTTPStatus.ACCEPTED, "accepted", "", len(BODY), KEY_ID, WORKFLOW_ID, "second")
+    assert await ports.accept() == told
+    assert ports.published == [read_body(BODY, BodyPaths(), key_id=KEY_ID, received_at=NOW, provider="second")]
     assert ports.set_aside == []
 
 
@@ -62,9 +66,8 @@ async def test_a_genuine_webhook_is_published_then_accepted() -> None:
 async def test_a_genuine_webhook_that_says_nothing_is_set_aside_then_accepted(body: bytes, reason: Unreadable) -> None:
     """Its bytes reach the dead letters before the answer; the provider did its part and is not asked to repeat."""
     ports = FakePorts()
-    assert await ports.accept(body) == Handled(
-        HTTPStatus.ACCEPTED, reason, (await ports.accept(body)).detail, len(body), KEY_ID
-    )
+    handled = await ports.accept(body)
+    assert handled == Handled(HTTPStatus.ACCEPTED, reason, handled.detail, len(body), KEY_ID, provider="second")
     assert ports.set_aside[0] == (body, reason, NOW)
     assert ports.published == []
 
@@ -87,7 +90,8 @@ async def test_what_is_not_durable_is_never_accepted(
     """A forgery is refused, our own trouble asks for another try, and nothing is published either way."""
     ports = FakePorts(trust, broker)
     handled = await ports.accept(body)
-    assert (handled.status, handled.reason) == (status, reason)
+    assert (handled.status, handled.reason, handled.provider) == (status, reason, "second")
+    assert "down" not in handled.detail, "what is wrong with us is for our log, not for a stranger"
     assert ports.published == []
     assert ports.set_aside == []
 
@@ -97,3 +101,37 @@ async def test_content_is_irrelevant_before_the_signature() -> None:
     ports = FakePorts(trust=UntrustedWebhook(Refusal.SIGNATURE_WRONG, "no"))
     verdicts = [(await ports.accept(body)).reason for body in (BODY, b"", b"\x00" * 1_000, b"[" * 100_000)]
     assert verdicts == [Refusal.SIGNATURE_WRONG] * 4
+
+
+async def test_a_captured_webhook_fills_no_topic() -> None:
+    """Of the same genuine bytes ten a minute are published, the rest is told to come later; others do not suffer."""
+    ports = FakePorts()
+    intake = ports.intake()
+    reasons = [(await intake.accept(["signature"], BODY)).reason for _ in range(100)]
+    assert reasons == ["accepted"] * 10 + [Trouble.REPEATED_TOO_OFTEN] * 90
+    assert len(ports.published) == 10
+    assert (await intake.accept(["signature"], BODY + b" ")).reason == "accepted"
+
+
+async def test_a_forgery_counts_as_no_repetition() -> None:
+    """Who cannot sign a body cannot keep the provider from sending it."""
+    ports = FakePorts(trust=UntrustedWebhook(Refusal.SIGNATURE_WRONG, "no"))
+    intake = ports.intake()
+    for _ in range(100):
+        assert (await intake.accept(["signature"], BODY)).status == HTTPStatus.UNAUTHORIZED
+    ports.trust = None
+    assert (await intake.accept(["signature"], BODY)).reason == "accepted"
+
+
+def test_repetitions_are_counted_in_bounds() -> None:
+    """A window begins anew after its time, or when the clock goes back; the body that is longest away is forgotten."""
+    repeats = Repeats(times_max=1, window_ms=1_000, bodies_max=2)
+    assert [repeats.is_too_often(b"a", NOW + at) for at in (0, 1, 999, 1_000, 1_001)] == [
+        False,
+        True,
+        True,
+        False,
+        True,
+    ]
+    assert not repeats.is_too_often(b"a", NOW - 5_000)
+    assert [repeats.is_too_often(body, NOW - 5_000) for body in (b"b", b"c", b"c", b"a")] == [False, False, True, False]

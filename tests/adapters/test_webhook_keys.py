@@ -1,6 +1,7 @@
 """What keys cost and how long they count, on a clock of the test's own; and what the endpoint's answers mean."""
 
 import asyncio
+import gzip
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -10,10 +11,11 @@ import httpx
 import pytest
 from aiohttp import web
 
+from processor.adapters.credential import Credential, Header
 from processor.adapters.jws import read_key
 from processor.adapters.webhook_keys import KeyEndpoint, KeyPolicy, WebhookKeys, check_url_template, key_client
 from processor.errors import ApiUnavailable, SettingsInvalid
-from tests.adapters.webhook_support import KEY_ID, OTHER_KEY_ID, der_base64, pem, private_key
+from tests.adapters.webhook_support import KEY_ID, OTHER_KEY_ID, der_base64, elliptic_pem, pem, private_key, short_pem
 
 DAY_S = 86_400.0
 MINUTE_S = 60.0
@@ -126,10 +128,52 @@ async def test_random_ids_cost_the_provider_one_fetch_a_minute() -> None:
         endpoint.now_s = float(second)
         verdicts.append(await _finds(keys, str(UUID(int=second))))
         assert await _finds(keys) == "key", "keys that are held do not suffer"
-    assert len(endpoint.asked) == 10
-    assert verdicts.count("later") == 590
+    assert len(endpoint.asked) == 1 + 10
+    assert verdicts.count("later") == 589
     endpoint.now_s = 605
     assert await _finds(keys, OTHER_KEY_ID) == "other"
+
+
+async def test_a_start_amid_a_rotation_refuses_nobody() -> None:
+    """A key that is found leaves the minute's fetch to the next: after a start two keys in use are there at once."""
+    endpoint = FakeEndpoint({KEY_ID: "old", OTHER_KEY_ID: "new"})
+    keys = endpoint.keys()
+    assert [await _finds(keys, key_id) for key_id in (KEY_ID, OTHER_KEY_ID)] == ["old", "new"]
+    assert await _finds(keys, str(UUID(int=1))) is None
+    assert await _finds(keys, str(UUID(int=2))) == "later"
+
+
+async def test_foreign_keys_cannot_be_fetched_without_end() -> None:
+    """Ids of keys that do exist, but sign nothing of ours, cost one fetch a minute once the memory is full."""
+    endpoint = FakeEndpoint({str(UUID(int=number)): "foreign" for number in range(100)})
+    keys = endpoint.keys(KeyPolicy(keys_max=8))
+    for number in range(100):
+        await _finds(keys, str(UUID(int=number)))
+    assert len(endpoint.asked) == 9
+
+
+async def test_two_new_keys_at_the_same_time_are_fetched_one_after_the_other() -> None:
+    """While the fetch of an unknown id is under way, another one is told to come later."""
+    endpoint = FakeEndpoint({KEY_ID: "old", OTHER_KEY_ID: "new"}, gate=asyncio.Event())
+    keys = endpoint.keys()
+    first = asyncio.create_task(_finds(keys))
+    await asyncio.sleep(0)
+    assert await _finds(keys, OTHER_KEY_ID) == "later"
+    assert endpoint.gate is not None
+    endpoint.gate.set()
+    assert await first == "old"
+    assert await _finds(keys, OTHER_KEY_ID) == "new"
+
+
+async def test_a_key_that_is_held_is_asked_for_in_spite_of_a_flood() -> None:
+    """The minute's fetch of unknown ids is no limit for keys that we hold: each is asked for again in its time."""
+    endpoint = FakeEndpoint({KEY_ID: "key"})
+    keys = endpoint.keys()
+    assert await _finds(keys) == "key"
+    endpoint.now_s = 601
+    assert await _finds(keys, str(UUID(int=1))) is None
+    endpoint.known[KEY_ID] = "renewed"
+    assert await _finds(keys) == "renewed"
 
 
 async def test_rotation_refuses_nobody() -> None:
@@ -169,7 +213,7 @@ async def test_the_memory_of_keys_is_bounded() -> None:
 
 # --- the endpoint ------------------------------------------------------------------------------------------------
 
-Answer = Callable[[web.Request], Awaitable[web.Response]]
+Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 @asynccontextmanager
@@ -182,14 +226,13 @@ async def _served(answer: Answer) -> AsyncIterator[tuple[str, httpx.AsyncClient]
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()
     try:
-        # No certificates are needed on loopback, and loading them takes longer than the test.
-        async with key_client(verify=False) as client:
+        async with key_client(is_plain_http=True) as client:
             yield f"http://127.0.0.1:{site.port}/auth/webhooks/key/{{keyId}}?pem=true", client
     finally:
         await runner.cleanup()
 
 
-async def _fetch(answer: Answer, credential: Callable[[], Awaitable[str]] | None = None, timeout_s: float = 2.0) -> str:
+async def _fetch(answer: Answer, credential: Credential | None = None, timeout_s: float = 2.0) -> str:
     """Give "key", "none", or the text of the error."""
     async with _served(answer) as (template, client):
         endpoint = KeyEndpoint(
@@ -226,6 +269,8 @@ def _text(status: int, body: bytes = b"") -> Answer:
         (400, b"", "none"),
         (200, b"<html>hello</html>", "the key endpoint sent something unfit: the text is no public key"),
         (200, b"", "the key endpoint sent something unfit: the text is no public key"),
+        (200, elliptic_pem(), "the key endpoint sent something unfit: the key is no RSA key"),
+        (200, short_pem(), "the key endpoint sent something unfit: the key must have 2048 to 8192 bits"),
         (200, b"x" * 20_000, "the key endpoint sent more than 16384 bytes"),
         (302, b"", "the key endpoint answered 302"),
         (401, b"", "the key endpoint answered 401"),
@@ -255,29 +300,148 @@ async def test_an_unreachable_endpoint_is_trouble() -> None:
     """A refused connection is told by its kind."""
     async with _served(_text(200)) as (template, _):
         pass
-    async with key_client(verify=False) as client:
+    async with key_client(is_plain_http=True) as client:
         endpoint = KeyEndpoint(client, template, read_key=read_key, is_plain_http_allowed=True)
         with pytest.raises(ApiUnavailable, match="ConnectError"):
             await endpoint.fetch(KEY_ID)
 
 
-@pytest.mark.parametrize("status", [401, 403])
-async def test_the_credential_is_shown_only_when_asked_for(status: int) -> None:
-    """The first try carries no credential; 401 or 403 brings exactly one more try with ours."""
-    shown: list[str | None] = []
+async def test_a_redirect_is_followed_nowhere() -> None:
+    """Wherever the endpoint points to, the key is not fetched there: not on another path, host or port either."""
+    asked: list[str] = []
 
     async def answer(request: web.Request) -> web.Response:
-        shown.append(request.headers.get("Authorization"))
+        asked.append(request.path)
+        return web.Response(status=307, headers={"Location": str(request.url.with_path("/elsewhere"))})
+
+    assert await _fetch(answer) == "the key endpoint answered 307"
+    assert asked == [f"/auth/webhooks/key/{KEY_ID}"]
+
+
+@pytest.mark.parametrize("piece, pause_s", [(b"-", 0.02), (b"x" * 4_096, 0.0)])
+async def test_a_body_without_end_is_left(piece: bytes, pause_s: float) -> None:
+    """A key that comes byte by byte meets the deadline, one that never ends meets the cap."""
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        while request.transport is not None:
+            await response.write(piece)
+            await asyncio.sleep(pause_s)
+        return response
+
+    told = await _fetch(answer, timeout_s=0.2)
+    assert told == f"the key endpoint {'did not answer in time' if pause_s else 'sent more than 16384 bytes'}"
+
+
+async def test_a_compressed_key_is_not_unpacked() -> None:
+    """The endpoint is asked for plain text; what it packs all the same is no key, however small."""
+
+    async def answer(request: web.Request) -> web.Response:
+        assert request.headers["Accept-Encoding"] == "identity"
+        return web.Response(body=gzip.compress(pem(private_key())), headers={"Content-Encoding": "gzip"})
+
+    assert await _fetch(answer) == "the key endpoint sent something unfit: the text is no public key"
+
+
+@dataclass
+class FakeCredential:
+    """A credential by hand, told by its headers, newest last."""
+
+    tokens: list[str]
+    obtained: int = 0
+    is_closed: bool = False
+
+    @property
+    def header(self) -> Header | None:
+        return ("authorization", self.tokens[self.obtained - 1]) if self.obtained else None
+
+    def is_ready(self) -> bool:
+        return self.obtained > 0
+
+    def why_not(self) -> str | None:
+        return None if self.obtained else "not asked for"
+
+    async def ready(self) -> None:
+        assert self.obtained
+
+    async def renew(self, stale: Header) -> Header | None:
+        assert stale == self.header
+        self.obtained = min(self.obtained + 1, len(self.tokens))
+        return self.header
+
+    def start(self) -> None:
+        assert not self.obtained
+        self.obtained = 1
+
+    async def close(self) -> None:
+        self.is_closed = True
+
+
+@dataclass
+class Guarded:
+    """A key endpoint that lets in whoever shows the right token."""
+
+    status: int
+    right: str
+    shown: list[str | None] = field(default_factory=list)
+
+    async def answer(self, request: web.Request) -> web.Response:
         assert request.path_qs == f"/auth/webhooks/key/{KEY_ID}?pem=true"
-        return web.Response(body=pem(private_key())) if shown[-1] else web.Response(status=status)
+        self.shown.append(request.headers.get("Authorization"))
+        is_right = self.shown[-1] == self.right
+        return web.Response(body=pem(private_key())) if is_right else web.Response(status=self.status)
 
-    async def credential() -> str:
-        return "Bearer token"
 
-    assert await _fetch(answer, credential) == "key"
-    assert shown == [None, "Bearer token"]
-    shown.clear()
-    assert await _fetch(_text(403), credential) == "the key endpoint answered 403"
+@pytest.mark.parametrize(
+    "status, tokens, outcome, shown",
+    [
+        (401, ["right"], "key", [None, "right"]),
+        (403, ["right"], "key", [None, "right"]),
+        (401, ["wrong"], "the key endpoint answered 401", [None, "wrong"]),
+        (403, ["wrong", "right"], "the key endpoint answered 403", [None, "wrong"]),
+        (401, ["old", "right"], "key", [None, "old", "right"]),
+        (401, ["old", "older"], "the key endpoint answered 401", [None, "old", "older"]),
+        (500, ["right"], "the key endpoint answered 500", [None]),
+    ],
+)
+async def test_the_credential_is_shown_only_when_asked_for(
+    status: int, tokens: list[str], outcome: str, shown: list[str | None]
+) -> None:
+    """The first try carries none; 401 or 403 brings one more with ours, a 401 to that one with a renewed token."""
+    guarded = Guarded(status, "right")
+    assert await _fetch(guarded.answer, FakeCredential(tokens)) == outcome
+    assert guarded.shown == shown
+
+
+async def test_a_credential_is_obtained_only_when_asked_for() -> None:
+    """An endpoint that asks for nothing costs no token; where it asked once, the same one serves from then on."""
+    unasked, asked = FakeCredential(["right"]), FakeCredential(["right"])
+    assert await _fetch(_text(200, pem(private_key())), unasked) == "key"
+    assert (unasked.obtained, unasked.is_closed) == (0, False)
+    guarded = Guarded(401, "right")
+    async with _served(guarded.answer) as (template, client):
+        endpoint = KeyEndpoint(
+            client, template, read_key=read_key, credential=asked, timeout_s=2.0, is_plain_http_allowed=True
+        )
+        assert await endpoint.fetch(KEY_ID)
+        assert await endpoint.fetch(KEY_ID)
+        await endpoint.close()
+    assert (asked.obtained, asked.is_closed) == (1, True)
+    assert guarded.shown == [None, "right"] * 2
+
+
+async def test_a_token_that_does_not_come_ends_in_time() -> None:
+    """Obtaining the credential counts towards the one deadline of the question."""
+
+    class Never(FakeCredential):
+        async def ready(self) -> None:
+            await asyncio.Event().wait()
+
+        def start(self) -> None:
+            """Obtain nothing."""
+
+    assert await _fetch(_text(401), Never(["right"]), timeout_s=0.1) == "the key endpoint did not answer in time"
 
 
 @pytest.mark.parametrize(

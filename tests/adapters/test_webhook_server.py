@@ -6,93 +6,36 @@ import json
 import logging
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from http import HTTPStatus
 from ipaddress import ip_network
 
 import pytest
 import uvloop
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
 from processor.adapters.jws import SignatureVerifier
 from processor.adapters.web_listener import ListenerLimits, WebListener
-from processor.adapters.webhook_intake import Handled, Ports, WebhookIntake
-from processor.adapters.webserver import BodyRefusal, Network, WebhookLimits, ops_app, webhook_app
-from processor.core.messages import WebhookReceived
-from processor.core.model import Instant
+from processor.adapters.webhook_intake import Ports, WebhookIntake
+from processor.adapters.webserver import BodyRefusal, WebhookLimits, ops_app, webhook_app
 from processor.core.webhook import BodyPaths
-from processor.errors import BrokerUnavailable, UndecodableMessage
-from tests.adapters.webhook_support import BODY, KEY_ID, answer_of, exchange, private_key, request_bytes, sign
-
-LIMITS = WebhookLimits(body_bytes_max=4_096, read_timeout_s=0.1, held_bytes_max=16_384)
-LISTENER = ListenerLimits(keepalive_timeout_s=0.1, linger_s=0.05, connections_max=8, drain_s=0.5)
-
-
-@dataclass
-class Ingestor:
-    """An ingestor on a loopback port, with a broker that can fail or hesitate."""
-
-    port: int = 0
-    is_broker_down: bool = False
-    may_acknowledge: asyncio.Event = field(default_factory=asyncio.Event)
-    published: list[bytes] = field(default_factory=list)
-    set_aside: list[bytes] = field(default_factory=list)
-    handled: list[Handled] = field(default_factory=list)
-
-    async def publish(self, webhook: WebhookReceived) -> None:
-        await self._store(webhook.body, self.published)
-
-    async def publish_unreadable(self, body: bytes, _why: UndecodableMessage, _at: Instant) -> None:
-        await self._store(body, self.set_aside)
-
-    async def _store(self, body: bytes, topic: list[bytes]) -> None:
-        if self.is_broker_down:
-            raise BrokerUnavailable("down")
-        await self.may_acknowledge.wait()
-        topic.append(body)
-
-    def observe(self, handled: Handled, seconds: float) -> None:
-        assert seconds >= 0
-        self.handled.append(handled)
-
-
-async def _find_key(key_id: str) -> RSAPublicKey | None:
-    return private_key().public_key() if key_id == KEY_ID else None
-
-
-@asynccontextmanager
-async def _ingestor(
-    limits: WebhookLimits = LIMITS, listener_limits: ListenerLimits = LISTENER, networks: Sequence[Network] = ()
-) -> AsyncIterator[Ingestor]:
-    ingestor = Ingestor()
-    ingestor.may_acknowledge.set()
-    ports = Ports(
-        SignatureVerifier(_find_key).verify, ingestor.publish, ingestor.publish_unreadable, lambda: 1_767_225_600_000
-    )
-    intake = WebhookIntake(ports, BodyPaths())
-    app = webhook_app(intake.accept, path="/webhooks", observe=ingestor.observe, limits=limits, networks=networks)
-    listener = WebListener(app, listener_limits)
-    ingestor.port = await listener.start("127.0.0.1", 0)
-    try:
-        yield ingestor
-    finally:
-        await listener.stop()
-
-
-async def _is_closed(reader: asyncio.StreamReader, within_s: float) -> bool:
-    try:
-        async with asyncio.timeout(within_s):
-            await reader.read()
-    except TimeoutError:
-        return False
-    except ConnectionResetError:
-        return True
-    return True
+from tests.adapters.webhook_support import (
+    BODY,
+    LIMITS,
+    LISTENER,
+    FakeIngestor,
+    answer_of,
+    exchange,
+    find_key,
+    is_closed,
+    private_key,
+    request_bytes,
+    serving,
+    sign,
+)
 
 
 async def test_a_genuine_webhook_is_answered_202() -> None:
     """The raw body reaches the publisher unchanged, and two webhooks share one connection."""
-    async with _ingestor() as ingestor:
+    async with serving() as ingestor:
         reader, writer = await asyncio.open_connection("127.0.0.1", ingestor.port)
         for _ in range(2):
             writer.write(request_bytes())
@@ -104,7 +47,7 @@ async def test_a_genuine_webhook_is_answered_202() -> None:
 
 async def test_no_answer_leaves_before_the_broker_has_it() -> None:
     """While the broker hesitates, the sender waits; the 202 follows the acknowledgement."""
-    async with _ingestor() as ingestor:
+    async with serving() as ingestor:
         ingestor.may_acknowledge.clear()
         answer = asyncio.create_task(exchange(ingestor.port, request_bytes()))
         done, _ = await asyncio.wait([answer], timeout=0.05)
@@ -115,7 +58,7 @@ async def test_no_answer_leaves_before_the_broker_has_it() -> None:
 
 async def test_a_broker_that_is_down_asks_the_sender_to_come_again() -> None:
     """503 with Retry-After, as a problem document."""
-    async with _ingestor() as ingestor:
+    async with serving() as ingestor:
         ingestor.is_broker_down = True
         status, headers, body = await exchange(ingestor.port, request_bytes())
         assert (status, headers["retry-after"], headers["content-type"]) == (503, "5", "application/problem+json")
@@ -135,7 +78,7 @@ async def test_a_broker_that_is_down_asks_the_sender_to_come_again() -> None:
 )
 async def test_a_forgery_is_answered_401(sent: bytes, reason: str) -> None:
     """The answer says what was wrong, and nothing of what was sent."""
-    async with _ingestor() as ingestor:
+    async with serving() as ingestor:
         status, headers, body = await exchange(ingestor.port, sent)
         problem = json.loads(body)
         assert (status, problem["status"], problem["title"], problem["reason"]) == (401, 401, "Unauthorized", reason)
@@ -147,7 +90,7 @@ async def test_a_forgery_is_answered_401(sent: bytes, reason: str) -> None:
 
 async def test_an_unreadable_genuine_webhook_is_accepted_and_set_aside() -> None:
     """The provider did nothing wrong, so it hears 202; the bytes are kept."""
-    async with _ingestor() as ingestor:
+    async with serving() as ingestor:
         assert (await exchange(ingestor.port, request_bytes(b"new shape")))[0] == 202
         assert (ingestor.published, ingestor.set_aside) == ([], [b"new shape"])
         assert ingestor.handled[0].reason == "webhook-not-json"
@@ -156,7 +99,7 @@ async def test_an_unreadable_genuine_webhook_is_accepted_and_set_aside() -> None
 async def test_a_compressed_body_is_verified_as_it_came() -> None:
     """Content-Encoding changes nothing: the signature covers the raw bytes, and no bomb is ever unpacked."""
     packed = gzip.compress(BODY)
-    async with _ingestor() as ingestor:
+    async with serving() as ingestor:
         sent = request_bytes(packed, extra=("Content-Encoding: gzip",))
         assert (await exchange(ingestor.port, sent))[0] == 202
         assert ingestor.set_aside == [packed]
@@ -166,7 +109,7 @@ async def test_a_chunked_body_is_put_together() -> None:
     """Transfer-Encoding belongs to the transport: the signature covers what was in the chunks."""
     head = f"POST /webhooks HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nJWS-SIGNATURE: {sign()}\r\n\r\n"
     chunks = b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in (BODY[:7], BODY[7:])) + b"0\r\n\r\n"
-    async with _ingestor() as ingestor:
+    async with serving() as ingestor:
         assert (await exchange(ingestor.port, head.encode() + chunks))[0] == 202
         assert ingestor.published == [BODY]
 
@@ -174,11 +117,11 @@ async def test_a_chunked_body_is_put_together() -> None:
 async def test_a_declared_giant_is_refused_before_its_body() -> None:
     """A length above the cap is answered 413 at once, and the connection ends."""
     head = b"POST /webhooks HTTP/1.1\r\nHost: a\r\nContent-Length: 100000000\r\n\r\n"
-    async with _ingestor() as ingestor:
+    async with serving() as ingestor:
         reader, writer = await asyncio.open_connection("127.0.0.1", ingestor.port)
         writer.write(head)
         assert (await answer_of(reader))[0] == 413
-        assert await _is_closed(reader, 0.5)
+        assert await is_closed(reader, 0.5)
         writer.close()
         assert ingestor.handled[0].reason == BodyRefusal.BODY_TOO_LARGE
 
@@ -186,7 +129,7 @@ async def test_a_declared_giant_is_refused_before_its_body() -> None:
 async def test_an_undeclared_giant_is_refused_while_it_comes() -> None:
     """A chunked body is counted as it arrives; past the cap it is dropped."""
     head = b"POST /webhooks HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
-    async with _ingestor() as ingestor:
+    async with serving() as ingestor:
         status, _, _ = await exchange(ingestor.port, head + b"1000\r\n" + b"x" * 4_096 + b"\r\n1\r\nx\r\n")
         assert status == 413
         assert ingestor.published == []
@@ -195,7 +138,7 @@ async def test_an_undeclared_giant_is_refused_while_it_comes() -> None:
 async def test_a_slow_body_is_left() -> None:
     """A byte now and then does not hold a request open: the whole body has one deadline, and 408 follows."""
     head = b"POST /webhooks HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\n"
-    async with _ingestor() as ingestor:
+    async with serving() as ingestor:
         reader, writer = await asyncio.open_connection("127.0.0.1", ingestor.port)
         writer.write(head)
         answer = asyncio.create_task(answer_of(reader))
@@ -205,7 +148,7 @@ async def test_a_slow_body_is_left() -> None:
             writer.write(b"x")
             await asyncio.sleep(0.02)
         assert (await answer)[0] == 408
-        assert await _is_closed(reader, 0.5)
+        assert await is_closed(reader, 0.5)
         writer.close()
 
 
@@ -214,16 +157,16 @@ async def test_a_slow_body_is_left() -> None:
 )
 async def test_a_silent_or_half_sent_head_is_left(sent: bytes) -> None:
     """A connection that sends nothing, or a head that does not end, is closed within the keep-alive time-out."""
-    async with _ingestor() as ingestor:
+    async with serving() as ingestor:
         reader, writer = await asyncio.open_connection("127.0.0.1", ingestor.port)
         writer.write(sent)
-        assert await _is_closed(reader, 1.0)
+        assert await is_closed(reader, 1.0)
         writer.close()
 
 
 async def test_a_cut_body_is_no_fault_of_ours() -> None:
     """A sender that leaves in the middle, or whose chunks are broken, is counted and forgotten."""
-    async with _ingestor() as ingestor:
+    async with serving() as ingestor:
         _, writer = await asyncio.open_connection("127.0.0.1", ingestor.port)
         writer.write(b"POST /webhooks HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\nxxx")
         await asyncio.sleep(0.02)
@@ -236,7 +179,7 @@ async def test_a_cut_body_is_no_fault_of_ours() -> None:
 async def test_noise_is_answered_400_and_not_logged(caplog: pytest.LogCaptureFixture) -> None:
     """What is no HTTP costs an answer and no log line: the line would hold what a stranger sent."""
     caplog.set_level(logging.DEBUG)
-    async with _ingestor() as ingestor:
+    async with serving() as ingestor:
         for noise in (b"\x16\x03\x01canary\r\n\r\n", b"POST /webhooks HTTP/1.1\r\nbad canary\r\n\r\n"):
             assert (await exchange(ingestor.port, noise))[0] == 400
     assert "canary" not in caplog.text
@@ -246,7 +189,7 @@ async def test_bodies_at_once_are_bounded_in_memory() -> None:
     """When all bodies being read fill the budget, the next is asked to come again; then the memory is free again."""
     limits = WebhookLimits(body_bytes_max=4_096, read_timeout_s=0.3, held_bytes_max=8_000)
     half = b"POST /webhooks HTTP/1.1\r\nHost: a\r\nContent-Length: 4096\r\n\r\n" + b"x" * 4_000
-    async with _ingestor(limits) as ingestor:
+    async with serving(limits) as ingestor:
         slow = [asyncio.create_task(exchange(ingestor.port, half)) for _ in range(2)]
         await asyncio.sleep(0.05)
         status, headers, body = await exchange(ingestor.port, request_bytes())
@@ -263,12 +206,12 @@ def test_connections_are_bounded(run: Callable[[Coroutine[None, None, None]], No
 
 async def _fill_the_listener() -> None:
     listener = ListenerLimits(keepalive_timeout_s=5.0, connections_max=2)
-    async with _ingestor(listener_limits=listener) as ingestor:
+    async with serving(listener_limits=listener) as ingestor:
         held = [await asyncio.open_connection("127.0.0.1", ingestor.port) for _ in range(2)]
         await asyncio.sleep(0.02)
         reader, writer = await asyncio.open_connection("127.0.0.1", ingestor.port)
         assert (await answer_of(reader))[0] == 503
-        assert await _is_closed(reader, 0.5)
+        assert await is_closed(reader, 0.5)
         writer.close()
         held[0][1].close()
         await asyncio.sleep(0.02)
@@ -279,7 +222,7 @@ async def _fill_the_listener() -> None:
 @pytest.mark.parametrize("network, status", [("127.0.0.0/8", 202), ("10.0.0.0/8", 403), ("::1/128", 403)])
 async def test_an_allow_list_is_an_extra_layer(network: str, status: int) -> None:
     """A sender outside the listed networks is refused before its body is read."""
-    async with _ingestor(networks=[ip_network(network)]) as ingestor:
+    async with serving(networks=[ip_network(network)]) as ingestor:
         assert (await exchange(ingestor.port, request_bytes()))[0] == status
 
 
@@ -293,16 +236,16 @@ async def test_an_allow_list_is_an_extra_layer(network: str, status: int) -> Non
 )
 async def test_there_is_one_route(sent: bytes, status: int) -> None:
     """Nothing but POST on the one path; the operations routes are on another port."""
-    async with _ingestor() as ingestor:
+    async with serving() as ingestor:
         assert (await exchange(ingestor.port, sent))[0] == status
 
 
 async def test_a_stop_lets_open_requests_end() -> None:
     """A webhook that was taken in is answered before the listener is gone; new connections are refused."""
-    ingestor = Ingestor()
-    ports = Ports(SignatureVerifier(_find_key).verify, ingestor.publish, ingestor.publish_unreadable, lambda: 0)
+    ingestor = FakeIngestor()
+    ports = Ports(SignatureVerifier(find_key).verify, ingestor.publish, ingestor.publish_unreadable, lambda: 0)
     intake = WebhookIntake(ports, BodyPaths())
-    app = webhook_app(intake.accept, path="/webhooks", observe=ingestor.observe, limits=LIMITS)
+    app = webhook_app({"/webhooks": intake.accept}, observe=ingestor.observe, limits=LIMITS)
     listener = WebListener(app, LISTENER)
     port = await listener.start("127.0.0.1", 0)
     answer = asyncio.create_task(exchange(port, request_bytes()))
@@ -366,14 +309,14 @@ async def test_a_thousand_slow_senders_do_not_stop_a_genuine_one() -> None:
     limits = WebhookLimits()
     head = b"POST /webhooks HTTP/1.1\r\nHost: a\r\nContent-Length: 200000\r\n\r\nx"
     loop = asyncio.get_running_loop()
-    async with _ingestor(limits, ListenerLimits()) as ingestor:
+    async with serving(limits, ListenerLimits()) as ingestor:
         slow = [await asyncio.open_connection("127.0.0.1", ingestor.port) for _ in range(1_000)]
         for _, writer in slow:
             writer.write(head)
         took_s = []
-        for _ in range(200):
+        for number in range(200):
             began_at_s = loop.time()
-            assert (await exchange(ingestor.port, request_bytes()))[0] == 202
+            assert (await exchange(ingestor.port, request_bytes(b'{"id":"%d"}' % number)))[0] == 202
             took_s.append(loop.time() - began_at_s)
         for _, writer in slow:
             writer.close()

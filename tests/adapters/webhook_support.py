@@ -1,15 +1,27 @@
-"""The provider's side of a webhook, and a plain socket to send it over."""
+"""The provider's side of a webhook, a plain socket to send it over, and an ingestor that takes it."""
 
 import asyncio
 import base64
 import json
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from functools import cache
 
-from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from processor.adapters.jws import SignatureVerifier
+from processor.adapters.web_listener import ListenerLimits, WebListener
+from processor.adapters.webhook_intake import Handled, Ports, WebhookIntake
+from processor.adapters.webserver import Network, WebhookLimits, webhook_app
+from processor.core.messages import WebhookReceived
+from processor.core.model import Instant
+from processor.core.webhook import BodyPaths
+from processor.errors import BrokerUnavailable, UndecodableMessage
 
 KEY_ID = "5b0e0a6e-0000-4000-8000-0000000000aa"
 OTHER_KEY_ID = "5b0e0a6e-0000-4000-8000-0000000000bb"
@@ -17,6 +29,8 @@ WORKFLOW_ID = "9e8d7c6b-0000-4000-8000-0000000000e1"
 RECORD_ID = "7c8c1b52-0000-4000-8000-00000000000a"
 BODY = json.dumps({"workflowId": WORKFLOW_ID, "caseId": None, "recordId": RECORD_ID, "status": "COMPLETED"}).encode()
 HEADER: Mapping[str, object] = {"alg": "RS256", "kid": KEY_ID, "typ": "JWT"}
+LIMITS = WebhookLimits(body_bytes_max=4_096, read_timeout_s=0.1, held_bytes_max=16_384)
+LISTENER = ListenerLimits(keepalive_timeout_s=0.1, linger_s=0.05, connections_max=8, drain_s=0.5)
 
 
 @cache
@@ -28,6 +42,19 @@ def private_key(name: str = "provider") -> rsa.RSAPrivateKey:
 
 def pem(key: rsa.RSAPrivateKey) -> bytes:
     return key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+
+
+@cache
+def elliptic_pem() -> bytes:
+    """Give a public key of another kind."""
+    key = ec.generate_private_key(ec.SECP256R1()).public_key()
+    return key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+
+
+@cache
+def short_pem() -> bytes:
+    """Give a public key that is too short to be trusted."""
+    return pem(rsa.generate_private_key(public_exponent=65_537, key_size=1_024))  # noqa: S505 - it is to be refused.
 
 
 def der_base64(key: rsa.RSAPrivateKey) -> bytes:
@@ -74,3 +101,71 @@ async def exchange(port: int, sent: bytes) -> tuple[int, dict[str, str], bytes]:
         return await answer_of(reader)
     finally:
         writer.close()
+
+
+@dataclass
+class FakeIngestor:
+    """An ingestor on a loopback port, with a broker that can fail or hesitate."""
+
+    port: int = 0
+    is_broker_down: bool = False
+    may_acknowledge: asyncio.Event = field(default_factory=asyncio.Event)
+    published: list[bytes] = field(default_factory=list)
+    providers: list[str] = field(default_factory=list)
+    set_aside: list[bytes] = field(default_factory=list)
+    handled: list[Handled] = field(default_factory=list)
+
+    async def publish(self, webhook: WebhookReceived) -> None:
+        self.providers.append(webhook.provider)
+        await self._store(webhook.body, self.published)
+
+    async def publish_unreadable(self, body: bytes, _why: UndecodableMessage, _at: Instant) -> None:
+        await self._store(body, self.set_aside)
+
+    async def _store(self, body: bytes, topic: list[bytes]) -> None:
+        if self.is_broker_down:
+            raise BrokerUnavailable("down")
+        await self.may_acknowledge.wait()
+        topic.append(body)
+
+    def observe(self, handled: Handled, seconds: float) -> None:
+        assert seconds >= 0
+        self.handled.append(handled)
+
+
+async def find_key(key_id: str) -> RSAPublicKey | None:
+    return private_key().public_key() if key_id == KEY_ID else None
+
+
+@asynccontextmanager
+async def serving(
+    limits: WebhookLimits = LIMITS, listener_limits: ListenerLimits = LISTENER, networks: Sequence[Network] = ()
+) -> AsyncIterator[FakeIngestor]:
+    """Serve webhooks of two provider profiles on loopback."""
+    ingestor = FakeIngestor()
+    ingestor.may_acknowledge.set()
+    ports = Ports(
+        SignatureVerifier(find_key).verify, ingestor.publish, ingestor.publish_unreadable, lambda: 1_767_225_600_000
+    )
+    intake = WebhookIntake(ports, BodyPaths())
+    others = WebhookIntake(ports, BodyPaths(), provider="second")
+    accepting = {"/webhooks": intake.accept, "/webhooks/second": others.accept}
+    app = webhook_app(accepting, observe=ingestor.observe, limits=limits, networks=networks)
+    listener = WebListener(app, listener_limits)
+    ingestor.port = await listener.start("127.0.0.1", 0)
+    try:
+        yield ingestor
+    finally:
+        await listener.stop()
+
+
+async def is_closed(reader: asyncio.StreamReader, within_s: float) -> bool:
+    """Say whether the other side ends the connection in that time."""
+    try:
+        async with asyncio.timeout(within_s):
+            await reader.read()
+    except TimeoutError:
+        return False
+    except ConnectionResetError:
+        return True
+    return True

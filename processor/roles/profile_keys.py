@@ -1,0 +1,90 @@
+"""The webhook keys of one provider profile: where they come from, how long they count, and who we are there."""
+
+import time
+
+import structlog
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+
+from processor.adapters.access_token import TokenOutcome, credential
+from processor.adapters.credential import Credential
+from processor.adapters.http import HttpSettings
+from processor.adapters.http_httpx import HttpxClient
+from processor.adapters.jws import read_key
+from processor.adapters.webhook_keys import KeyEndpoint, KeyPolicy, WebhookKeys, key_client
+from processor.errors import ApiUnavailable
+from processor.settings import ApiSettings, CredentialKind, CredentialSettings, WebhookSettings
+from processor.telemetry import WebhookMetrics
+
+log = structlog.stdlib.get_logger()
+
+SECONDS_A_MINUTE = 60
+
+
+class ProfileKeys:
+    """Finds keys; belongs to the running event loop. No profile knows the keys of another.
+
+    Raises SettingsInvalid where the address of the keys is none.
+    """
+
+    def __init__(self, name: str, api: ApiSettings, webhook: WebhookSettings, metrics: WebhookMetrics) -> None:
+        self._metrics = metrics
+        base_url = webhook.key_base_url_of(name) or api.base_url
+        is_plain_http = base_url.startswith("http://")
+        ca_file = None if api.ca_file is None else str(api.ca_file)
+        self._client = key_client(ca_file, is_plain_http=is_plain_http)
+        self._token_client = HttpxClient(HttpSettings(connect_timeout_s=api.connect_timeout_s, ca_file=ca_file))
+        self._endpoint: KeyEndpoint[RSAPublicKey] = KeyEndpoint(
+            self._client,
+            base_url + webhook.key_path,
+            read_key=read_key,
+            credential=self._credential(api, base_url),
+            timeout_s=webhook.key_timeout_s,
+            is_plain_http_allowed=is_plain_http,
+        )
+        self._keys = WebhookKeys(self._fetch, policy=_policy(webhook), clock=time.monotonic)
+
+    async def find(self, key_id: str) -> RSAPublicKey | None:
+        """Give the key, None where there is no such key; raises ApiUnavailable where that cannot be said now."""
+        return await self._keys.find(key_id)
+
+    async def close(self) -> None:
+        """Give back connections and the credential."""
+        await self._endpoint.close()
+        await self._token_client.close()
+        await self._client.aclose()
+
+    async def _fetch(self, key_id: str) -> RSAPublicKey | None:
+        try:
+            key = await self._endpoint.fetch(key_id)
+        except ApiUnavailable:
+            self._metrics.key_fetches.labels("failed").inc()
+            raise
+        self._metrics.key_fetches.labels("missing" if key is None else "found").inc()
+        return key
+
+    def _credential(self, api: ApiSettings, base_url: str) -> Credential | None:
+        """Return who we are, should the endpoint ask; another address than the API's is never shown the API's own."""
+        given = api.credential(CredentialKind.KEYS) if base_url == api.base_url else api.credentials.keys
+        if not given.is_given:
+            return None
+        return credential(_with(api, given), self._token_client, _tell)
+
+
+def _with(api: ApiSettings, given: CredentialSettings) -> ApiSettings:
+    return api.model_copy(update={"key": given.key, "secret": given.secret, "token": given.token})
+
+
+def _tell(outcome: TokenOutcome, why: str) -> None:
+    if outcome is TokenOutcome.RENEWED:
+        log.info("token.renewed")
+    else:
+        log.error("token.refused", reason=outcome, why=why)
+
+
+def _policy(webhook: WebhookSettings) -> KeyPolicy:
+    return KeyPolicy(
+        lifetime_s=webhook.key_cache_s,
+        stale_s=webhook.key_stale_s,
+        missing_s=webhook.key_unknown_s,
+        unknown_interval_s=SECONDS_A_MINUTE / webhook.key_fetches_per_minute_max,
+    )
