@@ -248,7 +248,7 @@ class KafkaLog:
                 return self._failed(producer, step, _SLOW), {}
             step = Step.SEND_OFFSETS
             offsets = [
-                TopicPartition(self._config.input_topic, number, position.offset, position.token)
+                TopicPartition(self._config.input_topic, number, position.offset, offset_metadata(position))
                 for number, position in positions.items()
             ]
             if not self._send_offsets(producer, offsets, membership):
@@ -428,7 +428,18 @@ def _item(message: Message) -> InputRecord | EndReached | None:
 def _position(part: TopicPartition) -> Position | None:
     if part.error is not None:
         raise BrokerUnavailable(f"committed offset of {part.topic}[{part.partition}]: {part.error.name()}")
-    return Position(part.offset, part.metadata or "") if part.offset >= 0 else None
+    return read_offset(part) if part.offset >= 0 else None
+
+
+def offset_metadata(position: Position) -> str:
+    """Return what stands beside a committed offset: the token, and the mark where one is kept."""
+    return f"{position.token} {position.mark}" if position.mark else position.token
+
+
+def read_offset(part: TopicPartition) -> Position:
+    """Return the position that a committed offset and its metadata say."""
+    token, _, mark = (part.metadata or "").partition(" ")
+    return Position(part.offset, token, int(mark) if mark.isdecimal() else 0)
 
 
 def _failure(error: KafkaException) -> KafkaFailure:

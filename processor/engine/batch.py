@@ -49,15 +49,19 @@ class Batch:
         self.outputs.append(record)
         self.outputs_bytes += len(record.value or b"")
 
-    def seal(self, token: str, now: int) -> "Sealed":
-        """Return all of it as records and positions."""
+    def seal(self, token: str, now: int, marks: Mapping[int, int]) -> "Sealed":
+        """Return all of it as records and positions; `marks` are those of partitions that keep count, else empty."""
         parts = {number: partition.records(now) for number, partition in self.touched.items()}
         return Sealed(
             batch=self,
             token=token,
             at=now,
             records=[*self.outputs, *(record for records, _, _ in parts.values() for record in records)],
-            positions={number: Position(position.offset, token) for number, (_, _, position) in parts.items()},
+            positions={
+                number: Position(position.offset, token, marks.get(number) or self.touched[number].mark)
+                for number, (_, _, position) in parts.items()
+            },
+            marks=marks,
             changes={number: (changes, position) for number, (_, changes, position) in parts.items()},
         )
 
@@ -72,6 +76,7 @@ class Sealed:
     records: Sequence[OutputRecord]
     positions: Mapping[int, Position]
     changes: Mapping[int, tuple[Mapping[str, Change], StoredPosition]]
+    marks: Mapping[int, int]
 
     def is_committed(self, found: Mapping[int, Position | None]) -> bool:
         """Say whether any of its partitions carries its token now: a transaction is there whole or not at all."""

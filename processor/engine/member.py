@@ -15,6 +15,7 @@ from processor.engine.batch import Batch, Event, Sealed
 from processor.engine.calls import Calls
 from processor.engine.entries import RECORD_BYTES_MAX, checked_key, split_key
 from processor.engine.folding import Folding
+from processor.engine.marking import Marker
 from processor.engine.parking import ParkingLot
 from processor.engine.partition import EVIDENCE_WAIT_MS, Partition, Phase, is_deciding, is_running
 from processor.engine.pending import Pending
@@ -58,6 +59,7 @@ class Limits:
     purge_interval_ms: int = 60_000
     position_age_ms: int = 7 * 24 * 3_600_000  # Internal input younger than this is never purged.
     watchdog_ms: int = 60_000
+    mark_interval_ms: int | None = None  # How far evidence was judged is committed so often; None: never.
 
 
 class Member:
@@ -93,6 +95,7 @@ class Member:
             Purger(log, observer, interval_ms=limits.purge_interval_ms, age_ms=limits.position_age_ms),
             Watchdog(log, observer, patience_ms=limits.watchdog_ms),
         )
+        self._marker = Marker(log, limits.mark_interval_ms)
         self._input_retry_at = self._retry_at = self._ends_retry_at = 0
         self._arrived: deque[InputRecord | EndReached] = deque()
         self._batch = Batch()
@@ -123,6 +126,7 @@ class Member:
         self._arrived.extend(self._log.poll(self._wait_s(), self._limits.records_max))
         if self._settle_unknown():
             self._work()
+            self._marker.turn(self.partitions, self._batch, self.turned_at)
             if self._clock() >= self._commit_at():
                 self.commit()
             self._calls.ask(self._batch.wants, self._owned)
@@ -300,10 +304,11 @@ class Member:
     def commit(self) -> None:
         """Send the open transaction; what it leads to happens here, whatever its outcome."""
         self._calls.ask(self._batch.wants, self._owned)
-        if not self._batch.events or self._membership is None:
+        if not self._batch.touched or self._membership is None:
             return
         self._committed_at = self._clock()
-        sent = self._batch.seal(f"{self._process_id}:{self._transactions}", self._committed_at)
+        marks = self._marker.marks(self._batch, is_whole=not self._pending)
+        sent = self._batch.seal(f"{self._process_id}:{self._transactions}", self._committed_at, marks)
         try:
             outcome, ends = self._log.transact(sent.records, sent.positions, self._membership)
         except BrokerUnavailable:
@@ -324,7 +329,7 @@ class Member:
             if partition is not None and self._owned(partition.owned) is partition:
                 # Without its end (an unknown commit that proved committed) the store keeps its older checkpoint.
                 checkpoint = Checkpoint(ends[number], sent.at) if number in ends else None
-                partition.committed(changes, position, sent.token, checkpoint)
+                partition.committed(changes, position, sent.token, checkpoint, sent.marks.get(number, 0))
         self._batch, self._aborts, self._is_blocked = Batch(), 0, False
         self._calls.follow(sent.batch, self._owned)
         self._observer.committed(len(sent.batch.events), len(sent.records), (self._clock() - sent.at) / 1000)

@@ -100,6 +100,10 @@ class Partition:
         self._observed: tuple[int, int] | None = None
         self._observed_at = 0
         self._evidence_at = 0
+        self.mark = 0  # As committed: all that came before this instant is judged.
+        self._unjudged: dict[str, int] = {}  # Committed parts of that class, the oldest first -> came after when.
+        self._whole_at = 0  # All that had come before this instant was committed; what is read now came later.
+        self._sealed_at = 0  # The same, once the transaction under way is committed.
 
     # --- state -----------------------------------------------------------------------------------------------
 
@@ -175,11 +179,13 @@ class Partition:
         position: StoredPosition,
         token: str,
         checkpoint: Checkpoint | None,
+        mark: int = 0,
     ) -> None:
         """Make what `records` returned the committed state."""
         for storage, change in changes.items():
             if storage != POSITION_KEY:
                 self._count(storage, change)
+                self._note_judged(storage, change.entry)
             if change.entry is not None and change.entry.due_at is not None:
                 self._wake(change.entry.due_at, is_behind_evidence=change.entry.is_behind_evidence)
         self._store.write(changes, checkpoint)
@@ -192,6 +198,8 @@ class Partition:
         self._evict()
         self._parked_before = dict(self.parked)
         self.position, self.token = position, token
+        if mark:
+            self.mark, self._whole_at = mark, self._sealed_at
 
     def rollback(self) -> None:
         """Forget what the open transaction changed."""
@@ -220,6 +228,12 @@ class Partition:
             body=self._machine.encode(part),
         )
 
+    def _note_judged(self, storage: str, entry: Entry | None) -> None:
+        if entry is not None and entry.gauge == self._machine.unjudged:
+            self._unjudged.setdefault(storage, self._whole_at)
+        elif self._unjudged:
+            self._unjudged.pop(storage, None)
+
     def _count(self, storage: str, change: Change) -> None:
         """Keep the counts right; called before the change is written, which may replace a part that nobody read."""
         part = self._cache.get(storage)
@@ -247,6 +261,7 @@ class Partition:
             self.counts[entry.gauge] += 1
             if entry.is_waiting or entry.gauge == len(self.counts) - 1:
                 asks.append((storage, entry))
+            self._note_judged(storage, entry)  # Since when, nobody knows any more: the mark stands still until then.
         for is_behind_evidence in (False, True):
             self._next_due[is_behind_evidence] = self._store.next_due(is_behind_evidence=is_behind_evidence)
         return asks
@@ -268,11 +283,34 @@ class Partition:
         """Say where the input ended at an instant."""
         self._observed, self._observed_at = (now, end), now
 
-    def evidence_at(self, now: int) -> int:
-        """Return the latest instant of which everything that had come is decided (or an hour ago, if later)."""
+    @property
+    def is_observing(self) -> bool:
+        """Whether an end that was looked up is still being read to."""
+        return self._observed is not None
+
+    def evidence_read_at(self) -> int:
+        """Return the latest instant of which everything that had come is decided."""
         if self._observed is not None and self.read_to >= self._observed[1]:
             self._evidence_at, self._observed = self._observed[0], None
-        return max(self._evidence_at, now - self._evidence_wait_ms)
+        return self._evidence_at
+
+    def evidence_at(self, now: int) -> int:
+        """Return the same for timers, which wait no longer than an hour."""
+        return max(self.evidence_read_at(), now - self._evidence_wait_ms)
+
+    def mark_now(self) -> int:
+        """Return the mark of a transaction that is sent now and holds all that was read.
+
+        What is not judged yet holds it back, and so does what a failed rule left aside.
+        """
+        self._sealed_at = evidence_at = self.evidence_read_at()
+        if self.parked:
+            return self.mark
+        oldest = next(iter(self._unjudged.values()), evidence_at)
+        unjudged = self._machine.unjudged
+        if any(changed is not None and changed.entry.gauge == unjudged for changed in self._overlay.values()):
+            oldest = min(oldest, self._whole_at)
+        return max(self.mark, min(oldest, evidence_at))
 
     def next_due(self, now: int) -> int | None:
         """Return when the next timer may fire, or must be looked at, as far as is known."""

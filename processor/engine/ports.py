@@ -107,6 +107,7 @@ class Machine(Protocol):
     gauges: tuple[str, ...]  # Names of the classes that `gauge_of` numbers.
     live_gauges: int  # The first so many of them are live requests, which intake is bounded by.
     is_internal: bool  # Whether the input topic is ours alone, so that decided records are purged.
+    unjudged: int | None  # The class of parts that hold evidence which is still to be judged, if there is one.
 
     def arrived(self, record: InputRecord) -> tuple[str, Fact]:
         """Return state key and fact of an input record.
@@ -218,10 +219,11 @@ class Outcome(Enum):
 
 
 class Position(NamedTuple):
-    """Where reading goes on, and the token of the transaction that said so."""
+    """Where reading goes on, the token of the transaction that said so, and how far evidence was judged."""
 
     offset: int
     token: str
+    mark: int = 0  # All that came before this instant is judged; 0 where nobody keeps count.
 
 
 class Listener(Protocol):

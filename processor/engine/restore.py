@@ -180,7 +180,8 @@ class Restorer:
         partition = restore.partition
         partition.position = stored if stored is not None else StoredPosition(offset, partitions)
         partition.next_offset = partition.read_to = offset
-        partition.token = restore.committed.token if restore.committed is not None else ""
+        if restore.committed is not None:
+            partition.token, partition.mark = restore.committed.token, restore.committed.mark
         self._log.read_from(partition.owned.partition, offset)
 
 

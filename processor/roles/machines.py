@@ -88,6 +88,7 @@ class _Machine:
     gauges: tuple[str, ...]
     live_gauges: int
     is_internal: bool = True
+    unjudged: int | None = None
 
     def __init__(self, decider: Preparation | Launch | Completion, writing: Writing, topics: tuple[str, str]) -> None:
         self.input_topic, self.state_topic = topics
@@ -299,8 +300,9 @@ class CompletionMachine(_Machine):
     """`completion`: started workflows and webhooks in, by workflow id."""
 
     name = "completion"
-    gauges: tuple[str, ...] = ("running", "early", "expired", "ended")
+    gauges: tuple[str, ...] = ("running", "early", "expired", "ended", "forgetting")
     live_gauges = 1
+    unjudged = 1  # Webhooks of workflows that nobody here started, until launch has heard of them.
 
     def __init__(self, decider: Completion, writing: Writing) -> None:
         super().__init__(decider, writing, (writing.topics.workflows, writing.topics.completion_state))
@@ -330,7 +332,7 @@ _COMPLETION_GAUGES: Mapping[CompletionPhase, int] = {
     CompletionPhase.FETCHING: 0,
     CompletionPhase.EARLY: 1,
     CompletionPhase.OBSERVING: 1,
-    CompletionPhase.FORGETTING: 1,
+    CompletionPhase.FORGETTING: 4,
     CompletionPhase.EXPIRED: 2,
     CompletionPhase.ENDED: 3,
 }

@@ -10,9 +10,10 @@ QUIET = Roughness(faults=dict.fromkeys(ROUGH.faults, 0.0), actions={}, proofs={"
 class Quiet(Simulation):
     """A simulation without a schedule."""
 
-    def __init__(self, *, seed: int = 1, is_entrance: bool = False) -> None:
+    def __init__(self, *, seed: int = 1, is_entrance: bool = False, is_marking: bool = False) -> None:
         super().__init__(seed, QUIET)
         self.is_entrance = is_entrance
+        self.is_marking = is_marking
 
     def begin(self) -> Process:
         """Start a process and let it restore everything."""

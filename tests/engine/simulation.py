@@ -18,7 +18,8 @@ from processor.engine.partition import Phase
 from processor.engine.ports import OutputRecord
 from tests.engine.cluster import Cluster, Transaction
 from tests.engine.ledger import NOT_SENT, Ledger
-from tests.engine.toy import CALL_MS, KNOWN_MS, Head, Toy
+from tests.engine.marks import MARK_INTERVAL_MS, MARKING_SHARE, MarkCheck
+from tests.engine.toy import CALL_MS, KNOWN_MS, Head, MarkedToy, Toy
 from tests.engine.world import Crash, Disk, FakeCaller, FakeLog, Watcher, opener
 
 PARTITIONS, KEYS, PROCESSES_MAX = 3, 5, 3
@@ -149,6 +150,8 @@ class Simulation:
         self.is_broken = self.rng.random() < roughness.broken
         # Bounded depth and timers that wait for evidence exclude each other, and what is parked holds its place.
         self.is_entrance = not self.is_broken and self.rng.random() < ENTRANCE_SHARE
+        self.is_marking = Random(-seed).random() < MARKING_SHARE  # Of its own: other draws stay as they are.
+        self.marks = MarkCheck(self.cluster)
         self.poisons = 0
         self._build = "build-1"
         self._stalled: list[Process] = []
@@ -193,7 +196,8 @@ class Simulation:
         process.log = FakeLog(self.cluster, process.name, process, self.rng)
         process.caller = FakeCaller(self.ledger, process, self.clock, slots=3, queue_ms=self.rng.choice((0, 30)))
         broken = self.broken if self._build == "build-1" else None
-        process.machine = Toy(broken, waits_for_evidence=not self.is_entrance)
+        kind = MarkedToy if self.is_marking else Toy
+        process.machine = kind(broken, waits_for_evidence=not self.is_entrance)
         process.disk.in_use.clear()
         process.member = Member(
             process.machine,
@@ -208,6 +212,8 @@ class Simulation:
                 drain_ms=CALL_MS + 1_000,
                 depth_max=4 if self.is_entrance else None,
                 records_max=self.rng.choice((2, 500)),
+                mark_interval_ms=MARK_INTERVAL_MS if self.is_marking else None,
+                events_max=3 if self.is_marking else 1_000,  # What does not fit waits, and is not judged.
             ),
         )
         self.processes.append(process)
@@ -403,6 +409,8 @@ class Simulation:
                 part = json.loads(entry.body)
                 if isinstance(part, list) and part[0] == Head.__name__ and part[1]["phase"] == "intent":
                     self.intents.add((part[1]["id"], part[1]["attempt"]))
+
+        self.marks.note(transaction)
 
     def _check_violations(self) -> None:
         if self.cluster.violations:

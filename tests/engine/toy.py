@@ -125,6 +125,7 @@ class Toy:
     state_topic = "toy-state"
     gauges: tuple[str, ...] = ("active", "waiting", "known")
     live_gauges = 2
+    unjudged: int | None = None
     is_internal = False
 
     def __init__(self, broken: Mapping[int, str] | None = None, *, waits_for_evidence: bool = True) -> None:
@@ -196,6 +197,16 @@ class Toy:
             return None
         value = json.dumps({"id": call.id, "attempt": call.attempt, "proof": fact.proof}).encode()
         return OutputRecord(self.input_topic, key.encode(), value)
+
+
+class MarkedToy(Toy):
+    """The same, with a mark: a number is judged when its result is out."""
+
+    unjudged = 0
+
+    def gauge_of(self, part: str, value: Any) -> int:  # noqa: ANN401
+        del part
+        return 2 if isinstance(value, Known) else 0
 
 
 @dataclass(slots=True)
