@@ -11,6 +11,7 @@ from processor.simulator.model import Asked, Call, Execution, Generation, LinkKi
 from processor.simulator.reading import (
     address_in,
     definition_in,
+    object_at,
     object_in,
     optional_text_in,
     optional_uuid_in,
@@ -55,9 +56,7 @@ class Asking:
         """Read a start of version 3."""
         given = object_in(call.body)
         definition_id = definition_in(given, self._settings.definitions)
-        values = given.get("parameters")
-        if not isinstance(values, dict):
-            raise Refused(400, "MISSING_MEMBER", "parameters must be an object")
+        values = object_at(given, "parameters")
         expires = optional_text_in(given, "expiresAt")
         execution = Execution(
             locale=text_in(given, "locale"),

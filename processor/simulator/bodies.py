@@ -99,6 +99,22 @@ def ledger_entry(run: Run) -> dict[str, object]:
     }
 
 
+def placed(body: dict[str, Any], path: str, value: object) -> dict[str, Any]:
+    """Put a value at a dotted path of `body`, making the objects on the way; returns `body`."""
+    *way, last = path.split(".")
+    inner = body
+    for name in way:
+        inner = inner.setdefault(name, {})
+    inner[last] = value
+    return body
+
+
+def moved(body: bytes, name: str, path: str) -> bytes:
+    """Put a member of a JSON object at a dotted path instead."""
+    given = orjson.loads(body)
+    return orjson.dumps(placed(given, path, given.pop(name)))
+
+
 def iso(at: int) -> str:
     """Write an instant as ISO 8601 with its offset."""
     return datetime.fromtimestamp(at / 1000, UTC).isoformat()

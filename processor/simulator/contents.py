@@ -6,10 +6,10 @@ from typing import Any
 import orjson
 
 from processor.simulator import draws
-from processor.simulator.bodies import record_body
+from processor.simulator.bodies import placed, record_body
 from processor.simulator.ledger import Ledger
 from processor.simulator.model import Answer, Call, Content, Refused
-from processor.simulator.reading import case_in, definition_in, object_in, on_one_line
+from processor.simulator.reading import case_in, definition_in, object_at, object_in, on_one_line
 from processor.simulator.scene import Scene
 
 
@@ -42,14 +42,13 @@ class Contents:
     def set_parameters(self, call: Call) -> Answer:
         """Keep a parameter set for a definition: 201; 404 when the definition does not exist."""
         given = object_in(call.body)
-        definition_id = definition_in(given, self._scene.settings.definitions)
-        values = given.get("parameters")
-        if not isinstance(values, dict):
-            raise Refused(400, "MISSING_MEMBER", "parameters must be an object")
+        settings = self._scene.settings
+        definition_id = definition_in(given, settings.definitions, settings.parameters_definition_member)
+        values = object_at(given, settings.parameters_values_member)
         parameters = Content(draws.new_id(self._scene.source), definition_id, orjson.dumps(values), call.at)
         self._keep("parameters", parameters)
         self._ledger.created("parameters", parameters)
-        return Answer(201, orjson.dumps({"id": parameters.id}))
+        return Answer(201, orjson.dumps(placed({}, settings.parameters_id_path, parameters.id)))
 
     def held(self, kind: str, content_id: str | None) -> Content | None:
         """Return a content that is still kept."""

@@ -1,9 +1,12 @@
 """The simulator's own routes under `/_simulator`, for tests and operators; they need no token.
 
-`GET ledger?since=N&limit=M&format=jsonl` · `GET counters` · `GET faults` · `POST faults` with the fields to change ·
-`POST targets` with `urls` · `POST revoke` drops all access tokens · `POST walk` with `link`, `token`, `recordId` or
-`caseId` lets the end user come now · `POST webhook` with `body` (JSON) or `text`, and
-optionally `signature` (good, none, wrong) and `url`: sent once, answers with the receiver's status.
+- `GET ledger?since=N&limit=M&format=jsonl` · `GET counters`
+- `GET faults` · `POST faults` with the fields to change
+- `POST targets` with `urls` · `POST revoke` drops all access tokens
+- `POST walk` with `link`, `token`, `recordId` or `caseId` (and `workflowDefinitionId`): the end user comes now
+- `POST rotate` signs webhooks with a new key, made or given as PEM text in `signingKey`
+- `POST webhook` with `body` (JSON) or `text`, and optionally `signature` (good, none, wrong) and `url`: sent once,
+  answers with the receiver's status.
 """
 
 from collections.abc import Callable, Mapping
@@ -20,7 +23,7 @@ from processor.simulator.model import Answer, Counters, Refused, Webhook
 from processor.simulator.provider import Provider
 from processor.simulator.reading import object_in
 from processor.simulator.settings import changed, shown, webhook_urls
-from processor.simulator.signing import Signature, Signer
+from processor.simulator.signing import Keys, Signature
 
 PREFIX = "/_simulator/"
 PAGE_DEFAULT = 1_000
@@ -30,13 +33,11 @@ PAGE_MAX = 10_000
 class Control:
     """Shows and changes a running simulator."""
 
-    def __init__(
-        self, provider: Provider, api: Api, delivery: Delivery, signer: Callable[[], Signer], counters: Counters
-    ) -> None:
+    def __init__(self, provider: Provider, api: Api, delivery: Delivery, keys: Keys, counters: Counters) -> None:
         self._provider = provider
         self._api = api
         self._delivery = delivery
-        self._signer = signer
+        self._keys = keys
         self._counters = counters
         self._handlers: Mapping[tuple[str, str], Callable[[Request], Answer]] = {
             ("GET", "ledger"): self._ledger,
@@ -46,6 +47,7 @@ class Control:
             ("POST", "targets"): self._change_targets,
             ("POST", "revoke"): self._revoke,
             ("POST", "walk"): self._walk,
+            ("POST", "rotate"): self._rotate,
         }
 
     async def answer(self, request: Request) -> Answer:
@@ -75,7 +77,8 @@ class Control:
 
     def _counted(self, _request: Request) -> Answer:
         """Show how often each route answered what, and how much is held."""
-        counted = {each.name: getattr(self._counters, each.name) for each in fields(self._counters)}
+        names = [each.name for each in fields(self._counters) if not each.name.startswith("_")]
+        counted = {name: getattr(self._counters, name) for name in names}
         return Answer(200, orjson.dumps(counted | {"held": self._provider.held()}))
 
     def _show_faults(self, _request: Request) -> Answer:
@@ -104,13 +107,18 @@ class Control:
         run = self._provider.links.walk(object_in(request.body), request.at)
         return Answer(200, orjson.dumps({"workflowId": run.workflow_id}))
 
+    def _rotate(self, request: Request) -> Answer:
+        """Sign with a new key, made or given; the last one can still be read until the next rotation."""
+        given = object_in(request.body) if request.body else {}
+        return Answer(200, orjson.dumps({"keyId": self._keys.rotate(str(given.get("signingKey", ""))).key_id}))
+
     async def _webhook(self, given: Mapping[str, Any]) -> Answer:
         """Send one webhook of any content, signed, unsigned or wrongly signed."""
         url = given.get("url")
         if url is None and not self._delivery.urls:
             raise ValueError("url is needed while there is no target")
         body = str(given["text"]).encode() if "text" in given else orjson.dumps(given.get("body"))
-        signature = self._signer().sign(body, Signature(given.get("signature", "good")))
+        signature = self._keys.current.sign(body, Signature(given.get("signature", "good")))
         status = await self._delivery.attempt(Webhook(body, signature), url)
         return Answer(200, orjson.dumps({"status": status}))
 

@@ -186,6 +186,11 @@ class Counters:
     links: Counter[str] = field(default_factory=Counter)
     executed: int = 0
     finished: int = 0
+    over_limit: int = 0  # Calls answered 429 by `calls_per_second_max`.
+    peak: int = 0  # The most calls that were being answered at once.
+    peaks: dict[str, int] = field(default_factory=dict)  # The same for each route.
+    _open: Counter[str] = field(default_factory=Counter)
+    _open_total: int = 0
 
     def count(self, route: str, outcome: str) -> None:
         """Count one call; `outcome` is its HTTP status, or what became of its connection."""
@@ -193,3 +198,16 @@ class Counters:
         if by_outcome is None:
             by_outcome = self.routes[route] = Counter()
         by_outcome[outcome] += 1
+
+    def begin(self, route: str) -> None:
+        """Note that a call is being answered."""
+        self._open_total += 1
+        self._open[route] += 1
+        self.peak = max(self.peak, self._open_total)
+        if self._open[route] > self.peaks.get(route, 0):
+            self.peaks[route] = self._open[route]
+
+    def end(self, route: str) -> None:
+        """Note that it is not any more."""
+        self._open_total -= 1
+        self._open[route] -= 1

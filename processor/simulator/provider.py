@@ -13,7 +13,7 @@ import orjson
 
 from processor.simulator import draws
 from processor.simulator.asking import Asking
-from processor.simulator.bodies import case_body, result_body, started_body, status_body
+from processor.simulator.bodies import case_body, moved, result_body, started_body, status_body
 from processor.simulator.contents import Contents
 from processor.simulator.draws import RunFault
 from processor.simulator.ledger import Ledger, drop_torn_line, lines_in
@@ -71,7 +71,7 @@ class Provider:
         return self._start(
             call,
             lambda answered, now: self.runs.execute(asked, answered, now),
-            lambda run: Answer(200, self._status_body(run, call), run=run),
+            lambda run: self._started(run, self._status_body(run, call)),
         )
 
     def start_workflow(self, call: Call) -> Answer:
@@ -85,8 +85,8 @@ class Provider:
         def show(started: tuple[Run, Secret | None]) -> Answer:
             run, secret = started
             if secret is None:
-                return Answer(200, self._status_body(run, call), run=run)
-            return Answer(200, started_body(run, secret.token, secret.link), run=run)
+                return self._started(run, self._status_body(run, call))
+            return self._started(run, started_body(run, secret.token, secret.link))
 
         return self._start(call, start, show)
 
@@ -114,8 +114,9 @@ class Provider:
     def read_result(self, call: Call) -> Answer:
         """Show the result of a run that has ended: 200; 404 before, and for a while after where that is a fault."""
         run = self.runs.known(call.args[0])
-        if run.execution is not None and not self.scene.settings.version_3_results:
-            raise Refused(404, "NO_ROUTE", "version 3 has no result to read")
+        settings = self.scene.settings
+        if not settings.results_available or (run.execution is not None and not settings.version_3_results):
+            raise Refused(404, "NO_ROUTE", "there are no results to read")
         if run.finished_at is None or call.at < run.finished_at + self.scene.faults.result_delay_ms:
             raise Refused(404, "NO_RESULT", "the result is not there yet")
         return Answer(200, result_body(run, call.generation, self.contents.held("case", run.case_id)))
@@ -147,6 +148,11 @@ class Provider:
             refused = scene.server_error()
             return Answer(refused.status, scene.error(refused), run=answer.run)
         return answer if fault is RunFault.NONE else replace(answer, conduct=CONDUCT_UNDER[fault])
+
+    def _started(self, run: Run, body: bytes) -> Answer:
+        """Tell of an execution, its id where the provider puts it."""
+        path = self.scene.settings.run_id_path
+        return Answer(200, body if path == "id" else moved(body, "id", path), run=run)
 
     def _status_body(self, run: Run, call: Call) -> bytes:
         """Show a run in the shape of the version that it was started by, or that is asked for."""

@@ -65,9 +65,17 @@ def optional_uuid_in(given: Mapping[str, Any], name: str) -> str | None:
     return None if given.get(name) is None else uuid_in(given, name)
 
 
-def definition_in(given: Mapping[str, Any], known: tuple[str, ...]) -> str:
+def object_at(given: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """Read a required object; 400 otherwise."""
+    value = given.get(name)
+    if not isinstance(value, dict):
+        raise Refused(400, "MISSING_MEMBER", f"{name} must be an object")
+    return value
+
+
+def definition_in(given: Mapping[str, Any], known: tuple[str, ...], name: str = "workflowDefinitionId") -> str:
     """Read a definition id; 404 when some are known and it is not among them."""
-    definition_id = text_in(given, "workflowDefinitionId")
+    definition_id = text_in(given, name)
     if known and definition_id not in known:
         raise Refused(404, "NOT_FOUND", "no such workflow definition")
     return definition_id

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from itertools import groupby
 
 from processor.simulator.model import Generation
 
@@ -72,20 +71,23 @@ ROUTES = (
 )
 
 
-def _shape(route: Route) -> tuple[str, int]:
-    return route.method, len(route.segments)
+Template = tuple[str, ...]  # A path, cut at its slashes.
 
 
-_BY_SHAPE: Mapping[tuple[str, int], tuple[tuple[Route, tuple[str, ...]], ...]] = {
-    shape: tuple((route, route.segments) for route in routes)
-    for shape, routes in groupby(sorted(ROUTES, key=_shape), key=_shape)
-}
+class Router:
+    """Finds the route of a path; some routes may be told to have another path than the documented one."""
 
+    def __init__(self, paths: Mapping[str, str] | None = None) -> None:
+        self._by_shape: dict[tuple[str, int], list[tuple[Route, Template]]] = {}
+        for route in ROUTES:
+            path = (paths or {}).get(route.name)
+            segments = route.segments if path is None else tuple(path[1:].split("/"))
+            self._by_shape.setdefault((route.method, len(segments)), []).append((route, segments))
 
-def find(method: str, path: str) -> tuple[Route, tuple[str, ...]] | None:
-    """Find the route of a path without its query, and what stands in its placeholders."""
-    given = path[1:].split("/")
-    for route, segments in _BY_SHAPE.get((method, len(given)), ()):
-        if all(mine == theirs or mine[0] == "{" for mine, theirs in zip(segments, given, strict=True)):
-            return route, tuple(theirs for mine, theirs in zip(segments, given, strict=True) if mine[0] == "{")
-    return None
+    def find(self, method: str, path: str) -> tuple[Route, tuple[str, ...]] | None:
+        """Find the route of a path without its query, and what stands in its placeholders."""
+        given = path[1:].split("/")
+        for route, segments in self._by_shape.get((method, len(given)), ()):
+            if all(mine == theirs or mine[0] == "{" for mine, theirs in zip(segments, given, strict=True)):
+                return route, tuple(theirs for mine, theirs in zip(segments, given, strict=True) if mine[0] == "{")
+        return None

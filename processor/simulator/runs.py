@@ -9,7 +9,7 @@ from processor.simulator.draws import Plan
 from processor.simulator.ledger import CHANGES, Ledger
 from processor.simulator.model import Answered, Asked, Execution, Origin, Refused, Run, WebhookKind
 from processor.simulator.scene import Scene
-from processor.simulator.webhooks import webhook_body
+from processor.simulator.webhooks import WebhookShape
 
 
 class Runs:
@@ -19,6 +19,7 @@ class Runs:
         self._scene = scene
         self._ledger = ledger
         self._send = send
+        self._shape = WebhookShape(scene.settings.webhook_shape.names, scene.settings.webhook_kinds.names)
         self._last_of_case: dict[str, Run] = {}
 
     def execute(
@@ -152,7 +153,7 @@ class Runs:
 
     def _announce(self, run: Run, kind: WebhookKind, delays_ms: tuple[int, ...], now: int) -> None:
         """Send what is true now, each time after its delay."""
-        body = webhook_body(run, kind)
+        body = self._shape.body(run, kind)
         for delay_ms in delays_ms:
             self._scene.schedule.at(now + delay_ms, lambda _now: self._send(body))
 

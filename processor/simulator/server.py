@@ -4,7 +4,6 @@ import asyncio
 import signal
 import time
 from collections.abc import Callable
-from functools import cached_property
 
 from aiohttp import StreamReader, web
 from aiohttp.abc import AbstractStreamWriter
@@ -18,7 +17,7 @@ from processor.simulator.model import Answer, Answered, Conduct, Counters, Refus
 from processor.simulator.provider import Provider
 from processor.simulator.schedule import Schedule, Timer
 from processor.simulator.settings import Faults, SimulatorSettings, changed, webhook_urls
-from processor.simulator.signing import Signer
+from processor.simulator.signing import Keys, Signer
 
 BACKLOG = 1024
 DEFAULT_PORT = 8090
@@ -42,14 +41,15 @@ class Simulator:
         self._clock = clock
         self._schedule = Schedule()
         self._provider = Provider(self.settings, self._schedule, self.counters, self._send_webhook)
-        self._api = Api(self._provider, lambda: self.signer, clock())
+        self._keys = Keys(self.settings.signing_key)
+        self._api = Api(self._provider, self._keys, clock())
 
     async def start(self, host: str = "127.0.0.1", port: int = 0) -> str:
         """Listen, on any free port for 0; returns the base URL."""
         self._delivery = Delivery(self.settings, self._schedule, self.counters, self._clock)
         if self._delivery.urls:
             _ = self.signer  # Made now, for it takes long enough to be felt in the middle of a run.
-        self._control = Control(self._provider, self._api, self._delivery, lambda: self.signer, self.counters)
+        self._control = Control(self._provider, self._api, self._delivery, self._keys, self.counters)
         # A caller that goes away frees its handler; what it executed before stays executed.
         server = web.Server(self._handle, request_factory=self._request, handler_cancellation=True, access_log=None)
         self._runner = web.ServerRunner(server, handle_signals=False, shutdown_timeout=SHUTDOWN_S)
@@ -92,10 +92,14 @@ class Simulator:
         """Make every access token invalid."""
         self._api.credentials.revoke()
 
-    @cached_property
+    @property
     def signer(self) -> Signer:
         """The key that signs webhooks."""
-        return Signer(self.settings.signing_key)
+        return self._keys.current
+
+    def rotate_key(self, private_key: str = "") -> Signer:
+        """Sign with another key, given as PEM text or made; the last one can still be read until the next rotation."""
+        return self._keys.rotate(private_key)
 
     def _send_webhook(self, body: bytes) -> None:
         self._delivery.send(body, lambda: self.signer)
@@ -123,6 +127,14 @@ class Simulator:
         if request.path.startswith(PREFIX):
             return _response(await self._control.answer(request))
         route, answer, wait_ms = self._api.answer(request)
+        self.counters.begin(route)
+        try:
+            return await self._conduct(http, route, answer, wait_ms)
+        finally:
+            self.counters.end(route)
+
+    async def _conduct(self, http: web.BaseRequest, route: str, answer: Answer, wait_ms: int) -> web.StreamResponse:
+        """Answer after a while, stay silent or hang up."""
         try:
             if wait_ms:
                 await asyncio.sleep(wait_ms / 1000)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 from processor.simulator.fields import Option, as_text, coerced, options_of, setting, values_of
+from processor.simulator.webhooks import KINDS, MEMBERS
 
 RUN_FAULT_RATES = (
     "run_5xx_unexecuted_rate",
@@ -45,6 +46,32 @@ class Span:
         if len(parts) not in (1, 2) or any(isinstance(part, bool | None | dict | list) for part in parts):
             raise ValueError("give a number, `low..high` or [low, high]")
         return cls(float(parts[0]), float(parts[-1]))
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """What the provider calls things that we have names for: `ours=theirs`, separated by commas, or a JSON object."""
+
+    pairs: tuple[tuple[str, str], ...] = ()
+
+    def __str__(self) -> str:
+        return ",".join(f"{ours}={theirs}" for ours, theirs in self.pairs)
+
+    @property
+    def names(self) -> dict[str, str]:
+        """Theirs by ours."""
+        return dict(self.pairs)
+
+    @classmethod
+    def of(cls, value: object) -> Self:
+        """Read `a=b,c=d` or a mapping; raises ValueError otherwise."""
+        if isinstance(value, cls):
+            return value
+        if isinstance(value, str):
+            value = dict(pair.split("=", 1) for pair in value.split(",") if pair)
+        if not isinstance(value, Mapping) or not all(isinstance(text, str) for pair in value.items() for text in pair):
+            raise ValueError("give ours=theirs, separated by commas, or an object of texts")
+        return cls(tuple((ours.strip(), theirs.strip()) for ours, theirs in value.items()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +154,17 @@ class SimulatorSettings:
     links_expire_previous: bool = setting(default=True, doc="a link ends the one before of its subject and definition")
     link_base_url: str = setting("https://link.transactionlink.io", "what links begin with")
     case_shows_workflow: bool = setting(default=False, doc="a case tells workflow id and status of its last run")
-    version_3_results: bool = setting(default=True, doc="runs of version 3 have a result to read")
+    results_available: bool = setting(default=True, doc="runs have a result to read")
+    version_3_results: bool = setting(default=True, doc="runs of version 3 have one too")
+    run_id_path: str = setting("id", "where the answer of a run holds the workflow id")
+    parameters_path: str = setting("/parameters", "path that makes a parameter set")
+    parameters_definition_member: str = setting("workflowDefinitionId", "member of its request: the definition id")
+    parameters_values_member: str = setting("parameters", "member of its request: the values")
+    parameters_id_path: str = setting("id", "where its answer holds the id")
+    webhook_shape: Names = setting(
+        Names(), "paths of webhook members (kind, workflowId, caseId, recordId, status, definitionId); empty for none"
+    )
+    webhook_kinds: Names = setting(Names(), "words of webhook kinds (completed, awaiting, status-update)")
     webhook_urls: tuple[str, ...] = setting((), "where webhooks go in turn: URLs, or ports of 127.0.0.1/webhooks")
     webhook_retries: int = setting(5, "deliveries after the first one that failed")
     webhook_retry_s: float = setting(5.0, "time from a failed delivery to the next")
@@ -138,6 +175,10 @@ class SimulatorSettings:
     contents_max: int = setting(200_000, "records, cases, parameter sets and links kept in memory, of each")
     body_bytes_max: int = setting(1 << 20, "largest request body")
     ledger_file: str = setting("", "file that the ledger is appended to, and restored from at start")
+    key_needs_credential: bool = setting(default=False, doc="the webhook key endpoint needs a token")
+    replay_file: str = setting(
+        "", "recorded conversation that is played back instead, see processor/simulator/replay.py"
+    )
     signing_key: str = setting("", "RSA private key of the webhooks, PEM text; empty makes one", is_secret=True)
     faults: Faults = field(default_factory=Faults)
 
@@ -161,7 +202,19 @@ class SimulatorSettings:
         foreign = set(self.user_definitions) - set(self.definitions)
         if self.definitions and foreign:
             raise ValueError(f"user_definitions must be in definitions, unlike {', '.join(sorted(foreign))}")
+        self._check_names()
         object.__setattr__(self, "webhook_urls", webhook_urls(self.webhook_urls))
+
+    def _check_names(self) -> None:
+        """Refuse names that mean nothing."""
+        for name, known in (("webhook_shape", MEMBERS), ("webhook_kinds", KINDS)):
+            if unknown := set(getattr(self, name).names) - set(known):
+                raise ValueError(f"{name} knows {', '.join(known)}, not {', '.join(sorted(unknown))}")
+        for name in ("run_id_path", "parameters_id_path"):
+            if not all(getattr(self, name).split(".")):
+                raise ValueError(f"{name} must be names of members, separated by dots")
+        if not self.parameters_path.startswith("/"):
+            raise ValueError("parameters_path must begin with /")
 
 
 def options() -> tuple[Option, ...]:

@@ -50,6 +50,31 @@ class Signer:
         return f"{self._header.decode()}..{base64url(proof).decode()}"
 
 
+class Keys:
+    """The key that signs and the one before it; the first is made when it is needed, for that takes its time."""
+
+    def __init__(self, private_key: str = "") -> None:
+        self._private_key = private_key
+        self._alive: tuple[Signer, ...] = ()
+
+    @property
+    def current(self) -> Signer:
+        """The key that signs now; raises ValueError when the given one is no RSA private key."""
+        if not self._alive:
+            self._alive = (Signer(self._private_key),)
+        return self._alive[0]
+
+    def rotate(self, private_key: str = "") -> Signer:
+        """Sign with another key from now on; the last one can still be read, the one before it no more."""
+        self._alive = (Signer(private_key), self.current)
+        return self.current
+
+    def find(self, key_id: str) -> Signer | None:
+        """Return a key that is alive."""
+        alive = (self.current, *self._alive[1:])
+        return next((signer for signer in alive if signer.key_id == key_id.lower()), None)
+
+
 def base64url(raw: bytes) -> bytes:
     """Encode for a URL without padding (RFC 7515, section 2)."""
     return urlsafe_b64encode(raw).rstrip(b"=")

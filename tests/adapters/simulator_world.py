@@ -9,18 +9,13 @@ from processor.simulator.model import Answer, Counters, Refused
 from processor.simulator.provider import Provider
 from processor.simulator.schedule import Schedule
 from processor.simulator.settings import settings_from
-from processor.simulator.signing import Signer
+from processor.simulator.signing import Keys
 
 G1 = "application/json"
 G2 = "application/json;version=2"
 DEFINITION = "3b2d8a4f-579f-4e2e-a51c-f859e532fe8c"
 FOREIGN_ID = "7c8c1b52-0000-4000-8000-00000000000a"
 START = 1_700_000_000_000
-
-
-def no_signer() -> Signer:
-    """Stand for a key that nobody asks for."""
-    raise AssertionError("no key is needed here")
 
 
 class World:
@@ -33,7 +28,7 @@ class World:
         self.now = START
         self.schedule = Schedule()
         self.provider = Provider(settings, self.schedule, self.counters, self._sent)
-        self.api = Api(self.provider, no_signer, START)
+        self.api = Api(self.provider, Keys(), START)
 
     def _sent(self, body: bytes) -> None:
         self.webhooks.append((self.now - START, orjson.loads(body)))

@@ -100,6 +100,17 @@ async def test_faults_change_while_it_runs() -> None:
         assert (await told(client, "POST /workflows/run", RUN))[0] == 401
 
 
+async def test_the_most_calls_at_once_are_counted() -> None:
+    """For each route and for all of them, so that a limit of calls in flight can be checked from outside."""
+    async with running() as (simulator, client):
+        simulator.change_faults(latency_ms=20)
+        calls = [told(client, "POST /workflows/run", RUN) for _ in range(3)]
+        await asyncio.gather(*calls, told(client, "POST /cases", {}))
+        _, counters = await told(client, "GET /_simulator/counters")
+        assert counters["peaks"] == {"POST /auth/authorize": 1, "POST /workflows/run": 3, "POST /cases": 1}
+        assert (counters["peak"], counters["over_limit"]) == (4, 0)
+
+
 async def test_a_link_is_walked_over_http() -> None:
     """The simulator's own route plays the end user, and tells the workflow id that the provider does not."""
     async with running(user_absent_rate=1) as (simulator, client):

@@ -33,6 +33,11 @@ from processor.simulator.signing import Signature, Signer
 @cache
 def signing_key() -> str:
     """Make one key for all tests: making it takes longer than all of them."""
+    return new_key()
+
+
+def new_key() -> str:
+    """Make a key."""
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
 
@@ -152,6 +157,22 @@ async def test_the_signature_verifies_with_the_key_of_the_endpoint() -> None:
         assert (await key_of(base_url, "7c8c1b52-0000-4000-8000-00000000000a"))[0] == 404
 
 
+async def test_webhooks_are_signed_by_the_newest_key_and_the_one_before_it_can_be_read() -> None:
+    """A receiver meets a key id that it does not know yet, while webhooks of the old key may still be on their way."""
+    async with receiving() as (simulator, receiver, base_url):
+        old = simulator.signer
+        new = Signer(other := new_key())
+        said = await post(base_url, "/_simulator/rotate", {"signingKey": other})
+        assert said == {"keyId": new.key_id}
+        await run(base_url)
+        await receiver.until(1)
+        _, body, header, _ = receiver.got[0]
+        key = load_pem_public_key((await key_of(base_url, new.key_id))[1])
+        assert isinstance(key, rsa.RSAPublicKey)
+        assert verify(header, body, key)["kid"] == new.key_id
+        assert await key_of(base_url, old.key_id) == (200, old.pem)
+
+
 def test_a_given_key_keeps_its_id() -> None:
     """A restart with the same key serves the same key id, and a key of another kind is refused."""
     assert Signer(signing_key()).key_id == Signer(signing_key()).key_id
@@ -205,7 +226,7 @@ async def test_a_dead_target_is_a_failed_attempt() -> None:
         await post(base_url, "/_simulator/targets", {"urls": ["http://127.0.0.1:1/", receiver.url]})
         await run(base_url)
         await receiver.until(1)
-        assert simulator.counters.webhooks["attempts"] == 2
+        await eventually(lambda: simulator.counters.webhooks["attempts"] == 2)
 
 
 async def test_any_webhook_can_be_sent_signed_unsigned_and_wrongly_signed() -> None:
