@@ -1,0 +1,126 @@
+"""Waiting for evidence: a call that is answered once completion has judged everything before an instant.
+
+Completion commits a mark beside each offset (`engine/marking.py`). The smallest mark of all partitions of its input is
+how far evidence is judged; a partition without one holds every answer back, however long.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
+
+from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient
+
+from processor.adapters.kafka import read_offset
+from processor.core.messages import AwaitEvidence, EvidenceJudged
+from processor.engine.ports import Answer, Call, Caller, Owned, Ticket
+from processor.errors import BrokerUnavailable
+from processor.kafka_config import Config
+
+LOOK_S: Final = 1.0
+
+
+class EvidenceMarks:
+    """The marks of one group on one topic."""
+
+    def __init__(self, config: Config, group_id: str, topic: str, *, request_s: float) -> None:
+        self._admin = AdminClient(dict(config))
+        self._group_id = group_id
+        self._topic = topic
+        self._request_s = request_s
+
+    def judged_to(self) -> int:
+        """Return the instant before which everything is judged, 0 while a partition has no mark.
+
+        Raises BrokerUnavailable.
+        """
+        try:
+            found = self._admin.list_topics(self._topic, timeout=self._request_s).topics[self._topic]
+            asked = [TopicPartition(self._topic, number) for number in found.partitions]
+            request = [ConsumerGroupTopicPartitions(self._group_id, asked)]
+            answer = self._admin.list_consumer_group_offsets(request, request_timeout=self._request_s)
+            parts = answer[self._group_id].result(self._request_s).topic_partitions
+        except (KafkaException, TimeoutError) as error:
+            raise BrokerUnavailable(f"the marks of {self._group_id} cannot be read") from error
+        marks = [read_offset(part).mark if part.error is None else 0 for part in parts]
+        return min(marks, default=0) if len(marks) == len(asked) else 0
+
+
+class EvidenceCaller:
+    """A `Caller` that answers `AwaitEvidence` itself and leaves every other call to another one.
+
+    Bound to the running event loop; the decider's thread calls it.
+    """
+
+    def __init__(self, caller: Caller, judged_to: Callable[[], int], tell: Callable[[int], None]) -> None:
+        """`judged_to` may block and raise BrokerUnavailable; `tell` hears how many wait, on the event loop."""
+        self._caller = caller
+        self._judged_to = judged_to
+        self._tell = tell
+        self._loop = asyncio.get_running_loop()
+        self._deliver: Callable[[Answer], None] = _nowhere
+        self._waiting: dict[Ticket, AwaitEvidence] = {}
+        self._looking: asyncio.Task[None] | None = None
+
+    def bind(self, deliver: Callable[[Answer], None]) -> None:
+        """Say where answers go."""
+        self._deliver = deliver
+        self._caller.bind(deliver)
+
+    def start(self, calls: Sequence[tuple[Ticket, Call]], wants: Sequence[tuple[Ticket, str]]) -> None:
+        """Start calls and queue for permits."""
+        waits = [(ticket, call) for ticket, call in calls if isinstance(call, AwaitEvidence)]
+        if waits:
+            self._loop.call_soon_threadsafe(self._wait, waits)
+            calls = [(ticket, call) for ticket, call in calls if not isinstance(call, AwaitEvidence)]
+        self._caller.start(calls, wants)
+
+    def release(self, ticket: Ticket) -> None:
+        """Give a granted permit back unused."""
+        self._caller.release(ticket)
+
+    def forget(self, owned: Owned) -> None:
+        """Drop what waits for a partition that is being given up."""
+        self._loop.call_soon_threadsafe(self._drop, owned)
+        self._caller.forget(owned)
+
+    async def close(self) -> None:
+        """Stop looking."""
+        if self._looking is not None:
+            self._looking.cancel()
+            await asyncio.gather(self._looking, return_exceptions=True)
+
+    def _wait(self, waits: Sequence[tuple[Ticket, AwaitEvidence]]) -> None:
+        for ticket, call in waits:
+            older = self._waiting.get(ticket)
+            self._waiting[ticket] = call
+            if older is not None:
+                self._deliver(Answer(ticket, older, None))
+        self._tell(len(self._waiting))
+        if self._looking is None or self._looking.done():
+            self._looking = self._loop.create_task(self._look())
+
+    def _drop(self, owned: Owned) -> None:
+        for ticket in [ticket for ticket in self._waiting if ticket.owned == owned]:
+            self._deliver(Answer(ticket, self._waiting.pop(ticket), None))
+        self._tell(len(self._waiting))
+
+    async def _look(self) -> None:
+        while self._waiting:
+            try:
+                judged_to = await asyncio.to_thread(self._judged_to)
+            except BrokerUnavailable:
+                judged_to = 0
+            self._answer(self._waiting, judged_to)
+            await asyncio.sleep(LOOK_S)
+
+    def _answer(self, waiting: Mapping[Ticket, AwaitEvidence], judged_to: int) -> None:
+        for ticket, call in [*waiting.items()]:
+            if call.until <= judged_to:
+                del self._waiting[ticket]
+                self._deliver(Answer(ticket, call, EvidenceJudged(call.request_id, call.attempt)))
+        self._tell(len(self._waiting))
+
+
+def _nowhere(answer: Answer) -> None:
+    raise AssertionError(f"bind comes first; nobody takes the answer for partition {answer.ticket.owned.partition}")
