@@ -240,7 +240,7 @@ class WebhookSettings(_Section):
     body_bytes_max: Bytes = Field(default=256 * KIB, description="Largest body that is read")
     read_timeout_s: Seconds = Field(default=3.0, description="Limit of reading one request, its headers included")
     keepalive_s: Seconds = Field(default=30.0, description="Idle connections are closed after this")
-    connections_max: Count = Field(default=1000, description="Connections open at once")
+    connections_max: Count = Field(default=2048, description="Connections open at once; one too many gets a 503")
     ack_timeout_s: Seconds = Field(default=2.0, description="Limit of waiting for the broker; then 503")
     key_base_url: Url = Field(default="", description="Address of the key endpoint; empty: that of the API")
     key_base_urls: NamedUrls = Field(

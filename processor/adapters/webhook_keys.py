@@ -97,7 +97,7 @@ class WebhookKeys(Generic[Key]):
     async def _refresh(self, key_id: str) -> Key | None:
         try:
             key = await self._fetch(key_id)
-        except ApiUnavailable:
+        except Exception:  # Whatever it is: a key that we hold does not suffer from it.
             outlived = self._outlived(key_id)
             if outlived is None:
                 raise

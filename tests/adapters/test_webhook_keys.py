@@ -27,6 +27,7 @@ class FakeEndpoint:
 
     known: dict[str, str] = field(default_factory=dict)
     is_down: bool = False
+    trouble: Exception = field(default_factory=lambda: ApiUnavailable("down"))
     gate: asyncio.Event | None = None
     asked: list[str] = field(default_factory=list)
     now_s: float = 0.0
@@ -36,7 +37,7 @@ class FakeEndpoint:
         if self.gate is not None:
             await self.gate.wait()
         if self.is_down:
-            raise ApiUnavailable("down")
+            raise self.trouble
         return self.known.get(key_id)
 
     def keys(self, policy: KeyPolicy | None = None) -> WebhookKeys[str]:
@@ -93,6 +94,17 @@ async def test_a_key_outlives_a_failing_endpoint_by_a_day() -> None:
     assert await _finds(keys) == "later"
     endpoint.is_down, endpoint.now_s = False, DAY_S + MINUTE_S + 2
     assert await _finds(keys) == "key"
+
+
+@pytest.mark.parametrize("trouble", [ApiUnavailable("down"), RuntimeError("a bug"), TimeoutError()])
+async def test_one_failed_fetch_takes_no_key_away(trouble: Exception) -> None:
+    """Whatever goes wrong with a fetch, the key that we hold serves on, and the endpoint is left alone for a minute."""
+    endpoint = FakeEndpoint({KEY_ID: "key"}, trouble=trouble)
+    keys = endpoint.keys()
+    assert await _finds(keys) == "key"
+    endpoint.is_down, endpoint.now_s = True, 601
+    assert [await _finds(keys) for _ in range(10)] == ["key"] * 10
+    assert len(endpoint.asked) == 2
 
 
 async def test_a_revoked_key_ends_with_the_endpoint_s_word() -> None:
@@ -449,6 +461,11 @@ async def test_a_token_that_does_not_come_ends_in_time() -> None:
     [
         ("https://api.example/auth/webhooks/key/{keyId}?pem=true", True),
         ("https://api.example/{keyId}", True),
+        ("https://10.0.0.8:8443/keys/{keyId}", True),
+        ("https://169.254.169.254@{keyId}/", False),
+        ("http://10.0.0.8/keys/{keyId}", False),
+        ("https:///{keyId}", False),
+        ("https://api.example/#{keyId}", False),
         ("http://api.example/{keyId}", False),
         ("https://{keyId}.example/", False),
         ("https://api.example/key", False),
@@ -459,7 +476,7 @@ async def test_a_token_that_does_not_come_ends_in_time() -> None:
     ],
 )
 def test_the_address_of_keys_is_pinned(template: str, is_fit: bool) -> None:  # noqa: FBT001 - a column of the table.
-    """Only https with a fixed host and the id once in the path is taken."""
+    """Only https with a fixed host and the id once in the path is taken; a private host is the operator's choice."""
     if is_fit:
         check_url_template(template, is_plain_http_allowed=False)
     else:
