@@ -1,6 +1,7 @@
 """Which settings contradict each other: each good by itself, but together breaking a promise or never working."""
 
 import ipaddress
+import re
 from collections import Counter
 from collections.abc import Iterator
 
@@ -111,6 +112,8 @@ def _credential(prefix: str, given: CredentialSettings) -> Iterator[str]:
         yield f"{prefix}{missing}: key and secret belong together; set it too"
     if given.token and (given.key or given.secret):
         yield f"{prefix}TOKEN: it stands instead of key and secret; unset one or the other"
+    if given.token and not re.fullmatch(r"\s*[\x21-\x7e]+\s*", given.token.get_secret_value()):
+        yield f"{prefix}TOKEN: a token is ASCII without blanks; copy it once more"
 
 
 def _sizes(settings: Settings) -> Iterator[str]:

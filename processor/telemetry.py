@@ -46,7 +46,8 @@ EVENT_SENTENCES: Mapping[str, str] = {
     "workflow.paused": "A workflow is paused: the fault is ours (credentials, permission, definition, many refusals).",
     "workflow.resumed": "A paused workflow goes on.",
     "provider.unreachable": "The provider cannot be reached, or only fails; no call begins until a probe is answered.",
-    "provider.reachable": "The provider answers again; what waited goes on.",
+    "provider.reachable": "The provider answers again; what waited goes on, few calls at once at first.",
+    "provider.unconfigured": "Calls name a provider profile that is not configured; they wait for it.",
     "token.renewed": "A new access token was obtained.",
     "token.refused": "The provider refuses our credentials.",
     # Webhooks.
@@ -108,6 +109,7 @@ LOG_FIELDS = frozenset(
         "attempts",
         "revision",
         # closed words
+        "provider",
         "operation",
         "proof",
         "phase",
@@ -204,9 +206,16 @@ class CallMetrics:
             "status",
         )
         self.in_flight = make.gauge("calls_in_flight", "Calls that are open.")
-        self.permits_waiting = make.gauge("permits_waiting", "Launches that wait for a slot, the budget or a token.")
+        self.permits_waiting = make.gauge("permits_waiting", "Calls and launches that wait for what holds them back.")
         self.paused = make.gauge("paused_workflows", "Whether a workflow is paused for a fault of ours.", "workflow")
-        self.unreachable = make.gauge("provider_unreachable", "Whether the provider counts as away: no call is begun.")
+        self.held_back = make.gauge(
+            "calls_held_back",
+            "Whether this holds calls back right now: slots, bytes, rate, token, breaker, ramp, retry-after, "
+            "pauses-unread, pause.",
+            "provider",
+            "by",
+        )
+        self.slots = make.gauge("call_slots", "Calls that may be open here: this instance's part.", "provider")
         self.tokens = make.counter("token_renewals", "Access tokens by outcome: renewed, refused, failed.", "outcome")
 
 

@@ -15,15 +15,16 @@ from typing import Final, TypeAlias
 import orjson
 
 from processor.adapters.api_answers import is_success, parsed, refusal_words
-from processor.adapters.credential import Credential, Header, OrganisationToken, is_token
+from processor.adapters.credential import Credential, Credentials, Header, OrganisationToken, is_token
 from processor.adapters.http import HttpAnswer, HttpClient, HttpFailure, HttpRequest
 from processor.core.schedule import backoff_ms
 from processor.errors import SettingsInvalid
-from processor.settings import ApiSettings
+from processor.settings import ApiSettings, CredentialKind, CredentialSettings
 
 AUTHORIZE_PATH: Final = "/auth/authorize"
 REFRESH_PATH: Final = "/auth/refresh"
 REFUSALS: Final = frozenset({400, 401, 403})  # The provider documents 400 in one text and 401 in another.
+HEADER_VERSION_MAX: Final = 2  # The third generation has paths of its own, and no version in headers.
 LIFETIME_S_MAX: Final = 86_400.0
 LIFETIME_S_UNTOLD: Final = 300.0
 
@@ -52,18 +53,37 @@ class TokenPolicy:
     forced_s: float = 1.0  # Between two renewals that a 401 demands, should the provider answer 401 to everything.
 
 
-def credential(api: ApiSettings, client: HttpClient, tell: TokenListener) -> Credential:
-    """Return the credential that the settings name; `client` is for authorize and refresh alone.
+def credentials(api: ApiSettings, client: HttpClient, tell: TokenListener) -> Credentials:
+    """Return the credentials of a profile: one for each distinct setting, though it serve several kinds of calls.
 
-    Raises SettingsInvalid where there is none, or one that no header can carry.
+    `client` is for authorize and refresh alone. Raises SettingsInvalid as `credential` does.
     """
-    if api.token is not None:
-        return OrganisationToken(api.token.get_secret_value())
-    if api.key is None or api.secret is None:
+    made: dict[CredentialSettings, Credential] = {}
+    by_kind: dict[CredentialKind, Credential] = {}
+    for kind in (CredentialKind.CREATE, CredentialKind.START, CredentialKind.READ):
+        given = api.credential(kind)
+        if given not in made:
+            made[given] = credential(api, client, tell, kind)
+        by_kind[kind] = made[given]
+    return Credentials(by_kind)
+
+
+def credential(
+    api: ApiSettings, client: HttpClient, tell: TokenListener, kind: CredentialKind | None = None
+) -> Credential:
+    """Return the credential that the settings name for a kind of calls; None asks for the profile's own.
+
+    `client` is for authorize and refresh alone. Raises SettingsInvalid where there is none, or one that no header can
+    carry.
+    """
+    given = api.credential(kind)
+    if given.token is not None:
+        return OrganisationToken(given.token.get_secret_value())
+    if given.key is None or given.secret is None:
         raise SettingsInvalid(
             "PROCESSOR_API__KEY: there are no credentials; set it and PROCESSOR_API__SECRET, or PROCESSOR_API__TOKEN"
         )
-    return AccessToken(api, client, tell)
+    return AccessToken(api, client, tell, given=given)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,14 +106,22 @@ class AccessToken:
     """
 
     def __init__(
-        self, api: ApiSettings, client: HttpClient, tell: TokenListener, policy: TokenPolicy = TokenPolicy()
+        self,
+        api: ApiSettings,
+        client: HttpClient,
+        tell: TokenListener,
+        policy: TokenPolicy = TokenPolicy(),
+        *,
+        given: CredentialSettings | None = None,
     ) -> None:
-        assert api.key is not None, "an access token needs a key"
-        assert api.secret is not None, "an access token needs a secret"
+        """Be who `given` says, without it the profile itself."""
+        given = given or api.credential()
+        assert given.key is not None, "an access token needs a key"
+        assert given.secret is not None, "an access token needs a secret"
         self._base_url = api.base_url
-        self._credentials = {"key": api.key.get_secret_value(), "secret": api.secret.get_secret_value()}
+        self._credentials = {"key": given.key.get_secret_value(), "secret": given.secret.get_secret_value()}
         self._headers: tuple[Header, ...] = (
-            ("accept", f"application/json;version={api.version}"),
+            ("accept", f"application/json;version={min(api.version, HEADER_VERSION_MAX)}"),
             ("content-type", api.content_type),
         )
         self._deadline_s = api.call_deadline_s

@@ -1,21 +1,21 @@
 """How one limit of calls is shared out over all instances of a deployment, without asking each other anything.
 
 Rules:
-- The limit belongs to the partitions: each partition of each decider carries a whole number of slots, and together
-  they are the limit. Whoever owns partitions may use what they carry, pooled.
-- Each carries one first, so that nobody who owns one has none. What is left is divided by fixed shares: a request
-  costs about one creation, one run and two reads, so that completion has half of it.
-- Below one for each, an instance whose partitions carry none has one all the same.
+- Each decider has a fixed share of the limit: a request costs about one creation, one run and two reads, so completion
+  has half of it. Runs are never starved by reads, nor reads by runs.
+- A decider's share belongs to its partitions, in whole slots, and together they are the limit. Whoever owns partitions
+  may use what they carry, pooled.
+- An instance whose partitions carry none has one slot all the same. With at least four slots for each partition that
+  happens to nobody, and the limit is kept exactly.
 - Of a rate an instance has the same part as of the slots.
 
-Pure; everybody computes the same from the limit and the counts of partitions.
+Pure; everybody computes the same from the limit and the count of partitions.
 """
 
 from collections.abc import Collection, Mapping
 from fractions import Fraction
 from typing import Final
 
-# By decider; of what is left after one for each partition.
 SHARES: Final[Mapping[str, Fraction]] = {
     "launch": Fraction(1, 4),
     "completion": Fraction(1, 2),
@@ -27,10 +27,9 @@ class Budget:
     """The slots of one profile of the provider, by decider and partition."""
 
     def __init__(self, slots_max: int, partitions: Mapping[str, int]) -> None:
-        """Share `slots_max` out over so many partitions of each decider in `SHARES`."""
-        self.slots_max = slots_max
+        """Share `slots_max` out; `partitions` counts those of each decider that will be asked for."""
         self._partitions = partitions
-        self._slots = _slots_by_decider(slots_max, partitions)
+        self._slots = _slots_by_decider(slots_max)
 
     def slots(self, owned: Mapping[str, Collection[int]]) -> int:
         """Return how many calls whoever owns these partitions, by decider, may have open."""
@@ -43,13 +42,11 @@ class Budget:
         return each + (partition < left)
 
 
-def _slots_by_decider(slots_max: int, partitions: Mapping[str, int]) -> Mapping[str, int]:
-    """Divide the slots by shares, after one for each partition if there are so many; their sum is exactly the limit."""
-    each = 1 if slots_max >= sum(partitions[decider] for decider in SHARES) else 0
-    left = slots_max - each * sum(partitions[decider] for decider in SHARES)
+def _slots_by_decider(slots_max: int) -> Mapping[str, int]:
+    """Divide the slots by shares, so that their sum is exactly the limit."""
     slots, given, until = {}, 0, Fraction(0)
     for decider, share in SHARES.items():
         until += share
-        slots[decider] = each * partitions[decider] + int(left * until) - given
-        given = int(left * until)
+        slots[decider] = int(slots_max * until) - given
+        given += slots[decider]
     return slots

@@ -4,8 +4,11 @@ Serves `engine.ports.Caller`. The engine's thread asks; all the rest happens on 
 order in which it was asked.
 
 Rules:
+- Each call and permit lines up at the gate of the profile that it names.
 - At most one call or permit waits for a key. A newer one takes the place of an older one that has not started.
-- A run uses the permit of its key and no other. Without one, or past its time, it is not sent, and says so.
+- A start uses the permit of its key and no other, granted for the same workflow and profile: a permit is no way around
+  the pause of another workflow. Without one, past its time, or while the provider is away or asks us to wait, it is
+  not sent, and says so.
 - Nothing starts any more for a partition that was given up; a run that comes too late for it is not sent either.
 """
 
@@ -16,6 +19,7 @@ from typing import Final
 from processor.adapters.calling import ApiCall, ApiFact, not_sent
 from processor.adapters.dispatcher import Asked, Dispatcher, Judged
 from processor.adapters.gate import Priority
+from processor.adapters.profiles import Profiles
 from processor.core.messages import (
     AwaitEvidence,
     Call,
@@ -32,6 +36,8 @@ from processor.core.model import Instant
 from processor.engine.ports import Answer, Owned, Ticket
 
 NOT_IN_TIME: Final = "not sent before its time"
+FOR_ANOTHER: Final = "not sent, its permit was for another workflow"
+HELD_BACK: Final = "not sent, the provider is away or asks to wait"
 ANSWER_BYTES: Final = 4 * 1024  # What the answer of anything but a result is reckoned to hold.
 
 
@@ -44,20 +50,19 @@ class _Permit:
 
 
 class ApiCaller:
-    """Makes the calls of one decider through the process's dispatcher."""
+    """Makes the calls of one decider through the process's dispatchers."""
 
-    def __init__(self, dispatcher: Dispatcher, priority: Priority, *, permit_ms: int, result_bytes_max: int) -> None:
-        """Ask with this priority; a permit is good for `permit_ms`, a result read reckoned at `result_bytes_max`."""
-        self._dispatcher = dispatcher
+    def __init__(self, profiles: Profiles, priority: Priority, *, permit_ms: int) -> None:
+        """Ask with this priority; a permit is good for `permit_ms`."""
+        self._profiles = profiles
         self._priority = priority
         self._permit_ms = permit_ms
-        self._result_bytes_max = result_bytes_max
         self._answer: Callable[[Answer], None] = _nowhere
         self._waiting: dict[Ticket, Asked] = {}
         self._permits: dict[Ticket, _Permit] = {}
         self._judged: dict[Ticket, Judged] = {}
         self._given_up: dict[int, int] = {}  # Partition -> the last epoch that was given up.
-        dispatcher.add(self)
+        profiles.add(self)
 
     # --- from the engine's thread ----------------------------------------------------------------------------
 
@@ -67,18 +72,18 @@ class ApiCaller:
 
     def start(self, calls: Sequence[tuple[Ticket, Call]], wants: Sequence[tuple[Ticket, str]]) -> None:
         """Start calls and queue for permits."""
-        self._dispatcher.call_soon(self._start, calls, wants)
+        self._profiles.call_soon(self._start, calls, wants)
 
     def release(self, ticket: Ticket) -> None:
         """Give a granted permit back unused."""
-        self._dispatcher.call_soon(self._release, ticket)
+        self._profiles.call_soon(self._release, ticket)
 
     def forget(self, owned: Owned) -> None:
         """Drop what did not start for a partition that is given up, and its permits; cut its reads.
 
         Each dropped or cut call is answered without a fact. Open creations and runs go on to their end.
         """
-        self._dispatcher.call_soon(self._forget, owned)
+        self._profiles.call_soon(self._forget, owned)
 
     # --- on the event loop -----------------------------------------------------------------------------------
 
@@ -105,9 +110,9 @@ class ApiCaller:
         """Make the call that the gate let start, or grant the permit."""
         del self._waiting[asked.ticket]
         if asked.call is not None:
-            self._dispatcher.perform(asked, asked.call)
+            asked.at.perform(asked, asked.call)
             return
-        until = self._dispatcher.clock() + self._permit_ms
+        until = self._profiles.clock() + self._permit_ms
         self._permits[asked.ticket] = _Permit(asked, until)
         self._answer(Answer(asked.ticket, None, PermitGranted(until)))
 
@@ -144,61 +149,74 @@ class ApiCaller:
                 self._ask(ticket, call)
         for ticket, budget in wants:
             if not self._is_given_up(ticket.owned):
-                self._want(ticket, budget.rpartition("/")[2])
-        self._dispatcher.pump()
+                self._want(ticket, budget)
+        self._profiles.pump()
 
     def _ask(self, ticket: Ticket, call: Create | ReadStatus | ReadResult | ReadCase) -> None:
         """Queue a call; in the place of the one of its key that waits already, so that asking again costs no place."""
         waiting = self._waiting.get(ticket)
-        workflow = call.workflow or ""
-        if waiting is not None and waiting.workflow == workflow and waiting.call is not None:
-            replaced, waiting.call, waiting.size = waiting.call, call, self._size(call)
+        at, workflow = self._profiles.of(call.provider), call.workflow or ""
+        size = _size(call, at)
+        if waiting is not None and waiting.call is not None and waiting.workflow == workflow and waiting.at is at:
+            replaced, waiting.call, waiting.size = waiting.call, call, size
             self._answer(Answer(ticket, replaced, None))
             return
         if waiting is not None:
             self._drop(waiting)
-        self._line_up(Asked(self._priority, workflow, self._size(call), self, ticket, call))
+        self._line_up(Asked(self._priority, workflow, size, at, self, ticket, call))
 
-    def _want(self, ticket: Ticket, workflow: str) -> None:
-        """Queue for a permit; a key that waits for one already keeps its place."""
+    def _want(self, ticket: Ticket, budget: str) -> None:
+        """Queue for a permit of a budget, `profile/workflow`; a key that waits for it already keeps its place."""
         self._give_back(ticket)
-        waiting = self._waiting.get(ticket)
-        if waiting is not None and waiting.call is None and waiting.workflow == workflow:
+        provider, _, workflow = budget.partition("/")
+        waiting, at = self._waiting.get(ticket), self._profiles.of(provider)
+        if waiting is not None and waiting.call is None and waiting.workflow == workflow and waiting.at is at:
             return
         if waiting is not None:
             self._drop(waiting)
-        self._line_up(Asked(self._priority, workflow, ANSWER_BYTES, self, ticket, None))
+        self._line_up(Asked(self._priority, workflow, ANSWER_BYTES, at, self, ticket, None))
 
     def _line_up(self, asked: Asked) -> None:
         self._waiting[asked.ticket] = asked
-        self._dispatcher.ask(asked)
+        asked.at.ask(asked)
 
     def _run(self, ticket: Ticket, call: StartWorkflow) -> None:
-        """Make a run in the slot of its permit, if it is there and its time has not passed."""
+        """Make a start in the slot of its permit, if nothing is against it."""
         permit = self._permits.pop(ticket, None)
-        if permit is not None and self._dispatcher.clock() < call.send_before and not self._dispatcher.is_closed:
-            permit.asked.call = call
-            self._dispatcher.perform(permit.asked, call)
+        if permit is None:
+            self._answer(Answer(ticket, call, not_sent(call, NOT_IN_TIME)))
             return
-        if permit is not None:
-            self._dispatcher.give_back(permit.asked)
-        self._answer(Answer(ticket, call, not_sent(call, NOT_IN_TIME)))
+        why_not = self._why_not(permit.asked, call)
+        if why_not is None:
+            permit.asked.call = call
+            permit.asked.at.perform(permit.asked, call)
+            return
+        permit.asked.at.give_back(permit.asked)
+        self._answer(Answer(ticket, call, not_sent(call, why_not)))
+
+    def _why_not(self, permit: Asked, call: StartWorkflow) -> str | None:
+        """Say why a start may not use a permit, None when it may."""
+        if self._profiles.clock() >= call.send_before:
+            return NOT_IN_TIME
+        if permit.workflow != call.workflow or permit.at is not self._profiles.of(call.provider):
+            return FOR_ANOTHER
+        return HELD_BACK if permit.at.is_holding else None
 
     def _judge(self, ticket: Ticket, call: Judge) -> None:
         older = self._judged.get(ticket)
         if older is not None:
             self._drop_judged(older)
-        self._judged[ticket] = judged = Judged(self, ticket, call)
-        self._dispatcher.judge(judged)
+        self._judged[ticket] = judged = Judged(self._profiles.of(call.provider), self, ticket, call)
+        judged.at.judge(judged)
 
     def _release(self, ticket: Ticket) -> None:
         self._give_back(ticket)
-        self._dispatcher.pump()
+        self._profiles.pump()
 
     def _give_back(self, ticket: Ticket) -> None:
         permit = self._permits.pop(ticket, None)
         if permit is not None:
-            self._dispatcher.give_back(permit.asked)
+            permit.asked.at.give_back(permit.asked)
 
     def _forget(self, owned: Owned) -> None:
         self._given_up[owned.partition] = max(owned.epoch, self._given_up.get(owned.partition, owned.epoch))
@@ -208,27 +226,29 @@ class ApiCaller:
             self._drop_judged(judged)
         for ticket in [one for one in self._permits if one.owned == owned]:
             self._give_back(ticket)
-        self._dispatcher.cut(lambda asked: asked.owner is self and asked.ticket.owned == owned)
-        self._dispatcher.pump()
+        self._profiles.cut(lambda asked: asked.owner is self and asked.ticket.owned == owned)
+        self._profiles.pump()
 
     def _drop(self, asked: Asked) -> None:
         del self._waiting[asked.ticket]
-        self._dispatcher.withdraw(asked)
+        asked.at.withdraw(asked)
         if asked.call is not None:
             self._answer(Answer(asked.ticket, asked.call, None))
 
     def _drop_judged(self, judged: Judged) -> None:
         del self._judged[judged.ticket]
-        self._dispatcher.judge_no_more(judged)
+        judged.at.judge_no_more(judged)
         self._answer(Answer(judged.ticket, judged.call, None))
 
     def _is_given_up(self, owned: Owned) -> bool:
-        return self._dispatcher.is_closed or owned.epoch <= self._given_up.get(owned.partition, -1)
+        return self._profiles.is_closed or owned.epoch <= self._given_up.get(owned.partition, -1)
 
-    def _size(self, call: Create | ReadStatus | ReadResult | ReadCase) -> int:
-        if isinstance(call, Create):
-            return len(call.body) + ANSWER_BYTES
-        return self._result_bytes_max if isinstance(call, ReadResult) else ANSWER_BYTES
+
+def _size(call: Create | ReadStatus | ReadResult | ReadCase, at: Dispatcher) -> int:
+    """Return how many bytes a call and its answer are reckoned to hold."""
+    if isinstance(call, Create):
+        return len(call.body) + ANSWER_BYTES
+    return at.result_bytes_max if isinstance(call, ReadResult) else ANSWER_BYTES
 
 
 def _nowhere(answer: Answer) -> None:

@@ -22,8 +22,8 @@ ApiCall: TypeAlias = Create | StartWorkflow | ReadStatus | ReadResult | ReadCase
 ApiFact: TypeAlias = CallAnswered | StatusRead | ResultRead | CaseRead
 
 
-class Provider(Protocol):
-    """The provider's API, for one event loop."""
+class Api(Protocol):
+    """The API of one provider profile, for one event loop."""
 
     async def perform(self, call: ApiCall) -> ApiFact:
         """Make one call and say what it proved; raises nothing but `CancelledError`.
@@ -38,6 +38,28 @@ class Provider(Protocol):
 
     async def ready(self) -> None:
         """Wait until there is a valid token."""
+        ...
+
+
+class Provider(Protocol):
+    """The API of one provider profile, and whether anything answers there."""
+
+    @property
+    def has_token(self) -> bool:
+        """Whether a call made now would find a valid token."""
+        ...
+
+    @property
+    def is_away(self) -> bool:
+        """Whether the provider counts as away: then no call is begun, and probes go out."""
+        ...
+
+    async def perform(self, call: ApiCall) -> ApiFact:
+        """Make one call; as in `Api`."""
+        ...
+
+    async def ready(self) -> None:
+        """Wait until the provider is there and has a valid token for us."""
         ...
 
 

@@ -1,11 +1,27 @@
 """Who we are at the provider, as the calls see it, and the organisation token, which is sent as it is."""
 
 import re
-from typing import Protocol, TypeAlias
+from collections.abc import Mapping
+from typing import Final, Protocol, TypeAlias
 
+from processor.core.proof import Operation
 from processor.errors import SettingsInvalid
+from processor.settings import CredentialKind
 
 Header: TypeAlias = tuple[str, str]
+
+KIND_OF: Final[Mapping[Operation, CredentialKind]] = {
+    Operation.CREATE_RECORD: CredentialKind.CREATE,
+    Operation.CREATE_CASE: CredentialKind.CREATE,
+    Operation.SET_PARAMETERS: CredentialKind.CREATE,
+    Operation.RUN: CredentialKind.START,
+    Operation.ISSUE_TOKEN: CredentialKind.START,
+    Operation.ISSUE_LINK: CredentialKind.START,
+    Operation.SEND_LINK: CredentialKind.START,
+    Operation.READ_STATUS: CredentialKind.READ,
+    Operation.READ_RESULT: CredentialKind.READ,
+    Operation.READ_CASE: CredentialKind.READ,
+}
 
 _TOKEN = re.compile(r"[\x21-\x7e]{1,16384}")
 
@@ -53,7 +69,7 @@ class OrganisationToken:
 
     def __init__(self, token: str) -> None:
         if not is_token(token.strip()):
-            raise SettingsInvalid("PROCESSOR_API__TOKEN: a token is ASCII without blanks; copy it once more")
+            raise SettingsInvalid("an organisation token is ASCII without blanks; copy it once more")
         self._header: Header = ("authorization", token.strip())
 
     @property
@@ -81,3 +97,44 @@ class OrganisationToken:
 
     async def close(self) -> None:
         """Do nothing."""
+
+
+class Credentials:
+    """Who we are at one profile of the provider, for each kind of calls."""
+
+    def __init__(self, by_kind: Mapping[CredentialKind, Credential]) -> None:
+        """Serve these kinds; one credential may serve several of them."""
+        self._by_kind = by_kind
+        self._by_operation = {operation: by_kind[kind] for operation, kind in KIND_OF.items()}
+        self._all = tuple(dict.fromkeys(by_kind.values()))
+
+    def of(self, operation: Operation) -> Credential:
+        """Return the credential for an operation."""
+        return self._by_operation[operation]
+
+    def is_ready(self) -> bool:
+        """Whether every kind of call would find a token: a run whose result nobody may read is not started."""
+        return all(one.is_ready() for one in self._all)
+
+    def why_not(self) -> str | None:
+        """Say which kind has no token, and why; None when all have one."""
+        kinds = [kind for kind, one in self._by_kind.items() if not one.is_ready()]
+        if not kinds:
+            return None
+        why = self._by_kind[kinds[0]].why_not()
+        return why if len(kinds) == len(self._by_kind) else f"{kinds[0]}: {why}"
+
+    async def ready(self) -> None:
+        """Wait until every kind has one."""
+        for one in self._all:
+            await one.ready()
+
+    def start(self) -> None:
+        """Begin to obtain tokens."""
+        for one in self._all:
+            one.start()
+
+    async def close(self) -> None:
+        """Stop obtaining tokens."""
+        for one in self._all:
+            await one.close()

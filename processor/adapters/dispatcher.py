@@ -1,18 +1,20 @@
-"""Makes the calls of this process: one event loop, one gate, one view of pauses, for all its deciders.
+"""Makes the calls of this process to one profile of the provider: one gate, one view of pauses, for all its deciders.
 
 Everything here runs on the thread of the event loop, but for what is said to be callable from any thread. A call that
 the gate let start ends exactly once, also when it is cut; its slot is free before its answer is delivered.
 """
 
 import asyncio
+import random
 from collections.abc import Callable, Iterable
+from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from processor.adapters.calling import ApiCall, ApiFact, CallListener, Provider, is_read, operation_of, unknown
 from processor.adapters.fault_watch import FaultWatch, Suspect, Verdict
-from processor.adapters.gate import Ask, Gate, Priority
+from processor.adapters.gate import Ask, Gate, HeldBy, Priority
 from processor.adapters.pauses import PauseReason, Pauses, Standing
 from processor.core.messages import Create, Judge, StartWorkflow
 from processor.core.model import Instant
@@ -21,6 +23,8 @@ from processor.engine.ports import Ticket
 
 SWEEP_S: Final = 1.0
 CUT = "cut off while this process was stopping"
+# Of the time that a provider asks us to wait, so that not everybody comes back at the same moment.
+RETRY_JITTER: Final = 0.1
 _JUDGED: Final = frozenset({Proof.DONE, Proof.REFUSED, Proof.OUR_FAULT})
 
 
@@ -44,6 +48,7 @@ class Owner(Protocol):
 class Asked(Ask):
     """A call at the gate or open; without a call it asks for a permit, which a run uses later."""
 
+    at: "Dispatcher"
     owner: Owner
     ticket: Ticket
     call: ApiCall | None
@@ -53,6 +58,7 @@ class Asked(Ask):
 class Judged:
     """A refusal that waits for its verdict."""
 
+    at: "Dispatcher"
     owner: Owner
     ticket: Ticket
     call: Judge
@@ -64,12 +70,10 @@ class Backlog:
 
     calls_open: int
     bytes_open: int
-    waiting: dict[Priority, int]  # Behind slots, bytes, rate or token.
+    waiting: dict[Priority, int]
     waiting_held: int  # Behind a pause.
-    is_full: bool  # Slots or bytes hold the next call back.
-    is_without_token: bool
-    is_without_pauses: bool  # Which workflows are paused is not known yet.
-    is_closed: bool
+    held_by: AbstractSet[HeldBy]
+    retry_after_s: float  # How long the provider still asks us to wait.
     paused: tuple[Standing, ...] = field(default=())
 
 
@@ -86,8 +90,14 @@ class Dispatcher:
         listener: CallListener,
         publish: Callable[[Standing], None],
         clock: Callable[[], Instant],
+        result_bytes_max: int,
+        chance: Callable[[], float] = random.random,
     ) -> None:
-        """Belong to the running event loop; nothing starts before `open`. `publish` tells everyone, without waiting."""
+        """Belong to the running event loop; nothing starts before `open`. `publish` tells everyone, without waiting.
+
+        `result_bytes_max` is what a result read is reckoned to hold, `chance` gives a number from 0 to 1.
+        """
+        self.result_bytes_max = result_bytes_max
         self.clock = clock
         self.is_closed = False
         self._loop = asyncio.get_running_loop()
@@ -97,11 +107,12 @@ class Dispatcher:
         self._watch = watch
         self._listener = listener
         self._publish = publish
+        self._chance = chance
         self._owners: list[Owner] = []
         self._running: dict[Asked, asyncio.Task[None]] = {}
         self._is_open = False
         self._token: asyncio.Task[None] | None = None
-        self._rate: asyncio.TimerHandle | None = None
+        self._alarm: asyncio.TimerHandle | None = None  # When time alone lets the next call start.
         self._sweeper = self._loop.call_later(SWEEP_S, self._sweep_again)
 
     # --- from any thread -------------------------------------------------------------------------------------
@@ -137,6 +148,12 @@ class Dispatcher:
         """Free the slot of a permit that is not used."""
         self._gate.give_back(asked)
 
+    @property
+    def is_holding(self) -> bool:
+        """Whether not even a call that has its slot should begin now."""
+        provider, gate = self._provider, self._gate
+        return self.is_closed or provider.is_away or gate.hold_left_s(self._loop.time()) > 0
+
     def perform(self, asked: Asked, call: ApiCall) -> None:
         """Make a call in the slot that `asked` holds."""
         self._running[asked] = self._loop.create_task(self._perform(asked, call))
@@ -170,8 +187,8 @@ class Dispatcher:
             assert isinstance(asked, Asked), "only `ask` lines up"
             asked.owner.started(asked)
         wait_s = self._gate.wait_s(now_s)
-        if wait_s is not None and self._rate is None:
-            self._rate = self._loop.call_later(wait_s, self._rate_allows)
+        if wait_s is not None and self._alarm is None:
+            self._alarm = self._loop.call_later(wait_s, self._time_allows)
 
     def sweep(self) -> None:
         """Find what was quiet for long genuine, take back permits that nobody used; runs by itself once a second."""
@@ -181,19 +198,39 @@ class Dispatcher:
             owner.sweep(now)
         self.pump()
 
+    @property
+    def slots(self) -> int:
+        """How many calls may be open here."""
+        return self._gate.slots
+
+    def resize(self, slots: int) -> None:
+        """Have so many of the profile's slots, with their part of its rate."""
+        if slots != self._gate.slots:
+            self._gate.resize(slots, self._loop.time())
+            self.pump()
+
+    def ramp(self) -> None:
+        """Start with few calls at once: the provider has just come back."""
+        self._gate.ramp()
+
     def backlog(self) -> Backlog:
         """Return what waits and what holds it back; cheap, for readiness and metrics."""
-        gate = self._gate
+        gate, now_s = self._gate, self._loop.time()
+        paused = self._pauses.all_holding()
+        found = {
+            HeldBy.PAUSES_UNREAD: not self._is_open,
+            HeldBy.TOKEN: not self._provider.has_token,
+            HeldBy.BREAKER: self._provider.is_away,
+            HeldBy.PAUSE: bool(paused),
+        }
         return Backlog(
             calls_open=gate.open,
             bytes_open=gate.bytes_open,
             waiting={priority: gate.waiting(priority) for priority in Priority},
             waiting_held=gate.held(),
-            is_full=gate.is_full,
-            is_without_token=not self._provider.is_ready(),
-            is_without_pauses=not self._is_open,
-            is_closed=self.is_closed,
-            paused=self._pauses.all_holding(),
+            held_by=gate.held_by(now_s) | {by for by, is_holding in found.items() if is_holding},
+            retry_after_s=gate.hold_left_s(now_s),
+            paused=paused,
         )
 
     async def close(self, budget_s: float) -> int:
@@ -203,8 +240,8 @@ class Dispatcher:
         """
         self.is_closed = True
         self._sweeper.cancel()
-        if self._rate is not None:
-            self._rate.cancel()
+        if self._alarm is not None:
+            self._alarm.cancel()
         tasks = [*self._running.values(), *([self._token] if self._token else [])]
         if self._token is not None:
             self._token.cancel()
@@ -231,7 +268,10 @@ class Dispatcher:
         if self._end(asked, call, fact):
             self._listener.answered(call, fact, self._loop.time() - began_s)
             if fact.proof in _JUDGED:
+                self._gate.answered_well()
                 self._learn(call, fact, generation)
+            elif fact.proof is Proof.WAIT and fact.wait_ms:
+                self._hold_all(fact.wait_ms)
             self.pump()
 
     def _end(self, asked: Asked, call: ApiCall, fact: ApiFact | None) -> bool:
@@ -249,10 +289,15 @@ class Dispatcher:
         task.cancel()
         self._end(asked, call, None if why is None or not isinstance(call, StartWorkflow) else unknown(call, why))
 
+    def _hold_all(self, wait_ms: int) -> None:
+        """Call nothing of this profile for as long as it asks one call to wait: the others would hear the same."""
+        wait_s = wait_ms / 1000 * (1 + RETRY_JITTER * self._chance())
+        self._gate.hold_all(self._loop.time() + wait_s)
+
     def _may_start(self) -> bool:
         if self.is_closed or not self._is_open:
             return False
-        if self._provider.is_ready():
+        if self._provider.has_token and not self._provider.is_away:
             return True
         if self._token is None:
             self._token = self._loop.create_task(self._await_token())
@@ -265,8 +310,8 @@ class Dispatcher:
             self._token = None  # Should it ever fail, the next sweep waits again.
         self.pump()
 
-    def _rate_allows(self) -> None:
-        self._rate = None
+    def _time_allows(self) -> None:
+        self._alarm = None
         self.pump()
 
     def _sweep_again(self) -> None:

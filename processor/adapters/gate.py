@@ -1,6 +1,10 @@
-"""Which call may start now: slots, bytes and a rate for the whole process, shared by priority.
+"""Which call of one profile of the provider may start now: slots, bytes and a rate, shared by priority.
 
 Rules:
+- Slots and rate are this process's part of the profile's limit, and change with the partitions that it owns. What
+  was saved up of a rate before it had a part counts for nothing: the bucket starts empty.
+- Who asks us to come back later is not called until then, by anything.
+- After the provider was away, or asked to wait, few slots are open at first; each good answer opens one more.
 - Launch goes before completion and completion before preparation. Each has a small fixed share of the turns, so that
   none of them stands still while another has work.
 - Within a priority the workflows take turns, and within a workflow calls start in the order in which they came.
@@ -11,8 +15,9 @@ Nothing here waits, calls or knows the time: it is asked and told. One thread us
 """
 
 from collections import OrderedDict
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from enum import IntEnum
+from enum import IntEnum, StrEnum
 from typing import Final, TypeAlias
 
 _L, _C, _P = 0, 1, 2
@@ -26,9 +31,24 @@ class Priority(IntEnum):
     PREPARATION = _P
 
 
+class HeldBy(StrEnum):
+    """What holds calls back: a closed list, for metrics and readiness."""
+
+    SLOTS = "slots"
+    BYTES = "bytes"
+    RATE = "rate"
+    TOKEN = "token"  # There is no valid one.  # noqa: S105  # no secret
+    BREAKER = "breaker"  # The provider counts as away.
+    RAMP = "ramp"  # It is back, and is not given everything at once.
+    RETRY_AFTER = "retry-after"  # It asked us to wait.
+    PAUSES_UNREAD = "pauses-unread"  # Which workflows are paused is not known yet.
+    PAUSE = "pause"  # A workflow is paused.
+
+
 # Who is served first in each of 16 turns; if it has nothing waiting, the smallest priority that has.
 TURNS: Final = (_L, _L, _L, _C, _L, _L, _L, _C, _L, _L, _L, _C, _L, _L, _C, _P)
 BURST_S: Final = 0.1  # So much of a second's calls may start at once where a rate is set.
+RAMP_SLOTS: Final = 4  # At first; one more with each good answer, so about twice as many with each round trip.
 
 
 @dataclass(slots=True, eq=False)
@@ -47,23 +67,37 @@ class Gate:
     """Counts what is open and chooses what starts next."""
 
     def __init__(self, *, slots_max: int, bytes_max: int, per_second_max: float = 0.0) -> None:
-        """Set the limits; `per_second_max` 0 sets no rate."""
+        """Set the limits of the whole deployment, all of which is ours at first; `per_second_max` 0 sets no rate."""
         self.open = 0
         self.bytes_open = 0
-        self._slots_max = slots_max
+        self._limits = (slots_max, per_second_max)
+        self._slots = slots_max
+        self._ramp: int | None = None
+        self._slots_now = slots_max  # The smaller of both.
+        self._not_before_s = float("-inf")
         self._bytes_max = bytes_max
         self._rings: tuple[OrderedDict[str, _Queue], ...] = (OrderedDict(), OrderedDict(), OrderedDict())
         self._held: tuple[dict[str, _Queue], ...] = ({}, {}, {})
         self._turn = 0
         self._rate = _Rate(per_second_max) if per_second_max else None
 
-    @property
-    def is_full(self) -> bool:
-        """Whether every slot is taken, or bytes hold the next call back."""
-        if self.open >= self._slots_max:
-            return True
+    def held_by(self, now_s: float) -> AbstractSet[HeldBy]:
+        """Return what holds back what waits here and is not held; `now_s` is monotonic."""
+        if now_s < self._not_before_s:
+            return frozenset({HeldBy.RETRY_AFTER})
         ring = self._next_ring()
-        return bool(ring) and self._is_too_big(next(iter(next(iter(ring.values())))))
+        if not ring:
+            return frozenset()
+        if self.open >= self._slots_now:
+            return frozenset({HeldBy.SLOTS if self._ramp is None else HeldBy.RAMP})
+        if self._is_too_big(next(iter(next(iter(ring.values()))))):
+            return frozenset({HeldBy.BYTES})
+        return frozenset({HeldBy.RATE} if self._rate is not None and self._rate.wait_s(now_s) is not None else ())
+
+    @property
+    def slots(self) -> int:
+        """How many calls may be open here, but for the ramp."""
+        return self._slots
 
     @property
     def has_waiting(self) -> bool:
@@ -104,7 +138,7 @@ class Gate:
 
     def take(self, now_s: float) -> Ask | None:
         """Let the next call start, or return None; `now_s` is monotonic."""
-        if self.open >= self._slots_max:
+        if self.open >= self._slots_now or now_s < self._not_before_s:
             return None
         ring = self._next_ring()
         if not ring:
@@ -129,10 +163,40 @@ class Gate:
         self.bytes_open -= ask.size
 
     def wait_s(self, now_s: float) -> float | None:
-        """Return in how many seconds the rate lets the next call start; None when the rate holds nothing back."""
-        if self._rate is None or self.open >= self._slots_max or not self.has_waiting:
+        """Return in how many seconds time alone lets the next call start; None when it is not time that is missing."""
+        if not self.has_waiting or self.open >= self._slots_now:
             return None
-        return self._rate.wait_s(now_s)
+        if now_s < self._not_before_s:
+            return self._not_before_s - now_s
+        return None if self._rate is None else self._rate.wait_s(now_s)
+
+    def resize(self, slots: int, now_s: float) -> None:
+        """Take so many slots of the limit as ours, and the same part of its rate; what is open stays open."""
+        slots_max, per_second_max = self._limits
+        self._slots = slots
+        self._set_slots_now()
+        if self._rate is not None:
+            self._rate.change(per_second_max * slots / slots_max, now_s)
+
+    def hold_all(self, until_s: float) -> None:
+        """Let nothing start before this monotonic time, and little at once then."""
+        self._not_before_s = max(self._not_before_s, until_s)
+        self.ramp()
+
+    def hold_left_s(self, now_s: float) -> float:
+        """Return for how many seconds `hold_all` still holds."""
+        return max(0.0, self._not_before_s - now_s)
+
+    def ramp(self) -> None:
+        """Begin anew with few slots: the provider may not be well yet."""
+        self._ramp = RAMP_SLOTS
+        self._set_slots_now()
+
+    def answered_well(self) -> None:
+        """Open one slot more if few are open."""
+        if self._ramp is not None:
+            self._ramp += 1
+            self._set_slots_now()
 
     def hold(self, workflow: str, priority: Priority) -> None:
         """Let nothing of this workflow start, until it is freed."""
@@ -146,6 +210,11 @@ class Gate:
         if queue:
             self._rings[priority][workflow] = queue
 
+    def _set_slots_now(self) -> None:
+        if self._ramp is not None and self._ramp >= self._slots > 0:
+            self._ramp = None
+        self._slots_now = self._slots if self._ramp is None else min(self._ramp, self._slots)
+
     def _next_ring(self) -> OrderedDict[str, _Queue]:
         rings = self._rings
         return rings[TURNS[self._turn]] or rings[_L] or rings[_C] or rings[_P]
@@ -156,13 +225,17 @@ class Gate:
 
 
 class _Rate:
-    """So many a second, and a tenth of that at once."""
+    """So many a second, and a tenth of that at once; it begins with nothing saved up."""
 
     def __init__(self, per_second: float) -> None:
-        self._per_second = per_second
-        self._burst = max(1.0, per_second * BURST_S)
-        self._left = self._burst
+        self._left = 0.0
         self._at_s: float | None = None
+        self._set(per_second)
+
+    def change(self, per_second: float, now_s: float) -> None:
+        """Go on with another rate from now on."""
+        self._refill(now_s)
+        self._set(per_second)
 
     def take(self, now_s: float) -> bool:
         self._refill(now_s)
@@ -173,7 +246,14 @@ class _Rate:
 
     def wait_s(self, now_s: float) -> float | None:
         self._refill(now_s)
-        return (1.0 - self._left) / self._per_second if self._left < 1.0 else None
+        if self._left >= 1.0 or not self._per_second:
+            return None
+        return (1.0 - self._left) / self._per_second
+
+    def _set(self, per_second: float) -> None:
+        self._per_second = per_second
+        self._burst = max(1.0, per_second * BURST_S)
+        self._left = min(self._left, self._burst)
 
     def _refill(self, now_s: float) -> None:
         passed_s = 0.0 if self._at_s is None else max(0.0, now_s - self._at_s)

@@ -3,23 +3,26 @@
 Rules:
 - A connection that does not come about says at once that the provider is away; so do several answers in a row that
   only a provider in trouble gives (5xx, a deadline that passed, a connection that was cut).
-- While it is away nothing starts. Only probes go out, reads that anybody may make, never a call that may not be
-  repeated; the first one that is answered, whatever it says but for 5xx, ends it.
+- While it is away nothing starts. Only probes go out: the renewal of the token while there is none, then reads of a
+  workflow that does not exist, never a call that may not be repeated; the first read that is answered, whatever it
+  says but for 5xx, ends it. All instances probe, each at a moment of its own.
 - Calls that were open when it went away end by themselves.
 
 A run that is never begun has no intent, so a kill in the middle of an outage leaves nothing unknown.
 """
 
 import asyncio
+import random
 from collections.abc import Awaitable, Callable
 from typing import Final
 from uuid import UUID
 
-from processor.adapters.calling import ApiCall, ApiFact, Provider
+from processor.adapters.calling import Api, ApiCall, ApiFact
+from processor.adapters.credential import Header
 from processor.adapters.http import HttpAnswer, HttpClient, HttpFailure, HttpRequest, Reason
 
 TROUBLES_MAX: Final = 5  # In a row, over all kinds of calls: chance alone does not get there.
-PROBE_WAIT_S: Final = 0.25  # After the first probe in vain; doubled up to the longest.
+PROBE_WAIT_S: Final = 0.25  # At most, before the first probe; doubled after each one in vain, up to the longest.
 PROBE_WAIT_S_MAX: Final = 5.0
 SERVER_ERROR: Final = 500
 NO_WORKFLOW: Final = UUID(int=0)
@@ -31,28 +34,35 @@ _TROUBLE: Final = frozenset({Reason.TIMEOUT, Reason.DISCONNECTED})
 class Reach:
     """An HTTP client that notes whether the provider answers; belongs to one event loop."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # what it sends, and the two outside things that tests set
         self,
         client: HttpClient,
         base_url: str,
         *,
         probe_deadline_s: float,
+        authorization: Callable[[], Header | None],
         tell: Callable[[str | None], None],
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        chance: Callable[[], float] = random.random,
     ) -> None:
-        """Send with `client`; `tell` hears why the provider counts as away, and None when it is back."""
-        self.is_there = True
+        """Send with `client`; `tell` hears why the provider counts as away, and None when it is back.
+
+        `authorization` gives the header of a probe, `chance` a number from 0 to 1.
+        """
+        self.why_away: str | None = None
         self._client = client
+        self._authorization = authorization
         self._tell = tell
         self._sleep = sleep
+        self._chance = chance
         self._troubles = 0
-        self._probe = HttpRequest(
-            "GET",
-            f"{base_url}/workflows/{NO_WORKFLOW}",
-            (("accept", "application/json"),),
-            None,
-            probe_deadline_s,
-        )
+        self._probe_url = f"{base_url}/workflows/{NO_WORKFLOW}"
+        self._probe_deadline_s = probe_deadline_s
+
+    @property
+    def is_there(self) -> bool:
+        """Whether calls may begin; may be asked on any thread."""
+        return self.why_away is None
 
     async def send(self, request: HttpRequest) -> HttpAnswer | HttpFailure:
         """Send once, and learn from what comes back."""
@@ -68,12 +78,16 @@ class Reach:
         """Return when the provider is there; probes until then."""
         wait_s = PROBE_WAIT_S
         while not self.is_there:
-            if _is_life(await self._client.send(self._probe)):
-                self.is_there, self._troubles = True, 0
-                self._tell(None)
-                return
-            await self._sleep(wait_s)
+            await self._sleep(wait_s * self._chance())
             wait_s = min(2 * wait_s, PROBE_WAIT_S_MAX)
+            if _is_life(await self._client.send(self._probe())):
+                self.why_away, self._troubles = None, 0
+                self._tell(None)
+
+    def _probe(self) -> HttpRequest:
+        header = self._authorization()
+        headers = (("accept", "application/json"), *((header,) if header is not None else ()))
+        return HttpRequest("GET", self._probe_url, headers, None, self._probe_deadline_s)
 
     def _learn(self, answer: HttpAnswer | HttpFailure) -> None:
         if isinstance(answer, HttpAnswer):
@@ -82,29 +96,36 @@ class Reach:
             self._troubles += 1
         is_away = self._troubles >= TROUBLES_MAX or _is_unconnected(answer)
         if is_away and self.is_there:  # While it is away only a probe says otherwise: late answers are of before.
-            self.is_there = False
-            self._tell(f"HTTP {answer.status}" if isinstance(answer, HttpAnswer) else answer.reason.value)
+            self.why_away = f"HTTP {answer.status}" if isinstance(answer, HttpAnswer) else answer.reason.value
+            self._tell(self.why_away)
 
 
 class ReachableProvider:
-    """A provider that counts as ready only while it can be reached."""
+    """A `Provider`: an API, and whether it can be reached."""
 
-    def __init__(self, provider: Provider, reach: Reach) -> None:
-        self._provider = provider
+    def __init__(self, api: Api, reach: Reach) -> None:
+        self._api = api
         self._reach = reach
 
     async def perform(self, call: ApiCall) -> ApiFact:
         """Make one call."""
-        return await self._provider.perform(call)
+        return await self._api.perform(call)
 
-    def is_ready(self) -> bool:
-        """Whether a call made now would find the provider, and a token."""
-        return self._reach.is_there and self._provider.is_ready()
+    @property
+    def has_token(self) -> bool:
+        """Whether a call made now would find a token."""
+        return self._api.is_ready()
+
+    @property
+    def is_away(self) -> bool:
+        """Whether the provider counts as away."""
+        return not self._reach.is_there
 
     async def ready(self) -> None:
-        """Wait until both are there."""
-        await self._reach.back()
-        await self._provider.ready()
+        """Wait until there is a token, whose renewal probes as well, and then until a read is answered."""
+        while self.is_away or not self.has_token:
+            await self._api.ready()
+            await self._reach.back()
 
 
 def _is_unconnected(answer: HttpAnswer | HttpFailure) -> bool:

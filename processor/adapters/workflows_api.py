@@ -11,7 +11,7 @@ from typing import Final, TypeAlias
 from processor.adapters.api_answers import Answer, Answers, fact_of
 from processor.adapters.api_requests import Requests, Unsendable
 from processor.adapters.calling import ApiCall, ApiFact, operation_of
-from processor.adapters.credential import Credential, Header
+from processor.adapters.credential import Credential, Credentials, Header
 from processor.adapters.http import HttpAnswer, HttpClient, HttpRequest
 from processor.core.catalogue import Catalogue
 from processor.core.messages import StartWorkflow
@@ -25,7 +25,7 @@ AnswerListener: TypeAlias = Callable[[Operation, str, float], None]
 
 
 class WorkflowsApi:
-    """The `Provider` of the callers, on one event loop; `clock` gives the wall clock.
+    """The `Api` of one provider profile, on one event loop; `clock` gives the wall clock.
 
     Raises SettingsInvalid for a workflow of an API version that this build does not speak.
     """
@@ -35,7 +35,7 @@ class WorkflowsApi:
         catalogue: Catalogue,
         api: ApiSettings,
         client: HttpClient,
-        credential: Credential,
+        credentials: Credentials,
         *,
         clock: Callable[[], Instant],
         tell: AnswerListener,
@@ -43,7 +43,7 @@ class WorkflowsApi:
         self._requests = Requests(catalogue, api)
         self._answers = Answers(api, clock=clock)
         self._client = client
-        self._credential = credential
+        self._credentials = credentials
         self._clock = clock
         self._tell = tell
         self._call_deadline_s = api.call_deadline_s
@@ -51,19 +51,20 @@ class WorkflowsApi:
 
     def is_ready(self) -> bool:
         """Whether a call made now would find a token; may be asked on any thread."""
-        return self._credential.is_ready()
+        return self._credentials.is_ready()
 
     def why_not(self) -> str | None:
         """Say why no call can be made, None when one can."""
-        return self._credential.why_not()
+        return self._credentials.why_not()
 
     async def ready(self) -> None:
         """Wait until there is a token."""
-        await self._credential.ready()
+        await self._credentials.ready()
 
     async def perform(self, call: ApiCall) -> ApiFact:
         """Make one call and say what it proved; raises nothing but `CancelledError`."""
-        authorization = self._credential.header
+        credential = self._credentials.of(operation_of(call))
+        authorization = credential.header
         if authorization is None:
             return fact_of(call, Proof.NOT_SENT, "no access token")
         request = self._request(call, authorization, self._deadline_s(call))
@@ -73,7 +74,7 @@ class WorkflowsApi:
         answer: Answer | Unsendable = await self._client.send(request)
         if isinstance(answer, HttpAnswer) and answer.status == UNAUTHORIZED:
             left_s = request.deadline_s - (time.monotonic() - started_s)
-            answer = await self._repeated(call, authorization, answer, left_s)
+            answer = await self._repeated(call, credential, authorization, answer, left_s)
         self._tell(operation_of(call), _label(answer), time.monotonic() - started_s)
         if isinstance(answer, Unsendable):
             return fact_of(call, answer.proof, answer.why)
@@ -97,7 +98,9 @@ class WorkflowsApi:
         except Exception as error:  # noqa: BLE001 - nothing was sent, whatever went wrong
             return Unsendable(Proof.NOT_SENT, f"no request can be made of it, {type(error).__name__}")
 
-    async def _repeated(self, call: ApiCall, refused: Header, answer: HttpAnswer, left_s: float) -> Answer | Unsendable:
+    async def _repeated(
+        self, call: ApiCall, credential: Credential, refused: Header, answer: HttpAnswer, left_s: float
+    ) -> Answer | Unsendable:
         """Repeat a call once with a new token: a 401 comes before any execution.
 
         The old answer stands when no other token can be had; while there is none for now, the call can come again.
@@ -105,7 +108,7 @@ class WorkflowsApi:
         renewing_s = time.monotonic()
         try:
             async with asyncio.timeout(max(left_s, 0.0)):
-                authorization = await self._credential.renew(refused)
+                authorization = await credential.renew(refused)
         except TimeoutError:
             authorization = None
         if authorization == refused:

@@ -66,7 +66,7 @@ class Decider:
             self._on_crash()
 
 
-def make_preparation(around: Surroundings, caller: Caller, is_launch_full: Callable[[], bool]) -> Member:
+def make_preparation(around: Surroundings, caller: Caller, is_held_up: Callable[[], bool]) -> Member:
     """Make the member of `preparation`; its intake follows what it holds itself and what launch still has to do."""
     engine = around.settings.engine
     policy = PreparationPolicy(memory_ms=_ms(engine.duplicate_memory_s))
@@ -76,16 +76,16 @@ def make_preparation(around: Surroundings, caller: Caller, is_launch_full: Calla
         around.make_decoder(),
         around.metrics.requests.duplicates.inc,
     )
-    return _member(around, machine, caller, depth_max=engine.lanes_max, is_downstream_full=is_launch_full)
+    return _member(around, machine, caller, depth_max=engine.lanes_max, is_downstream_full=is_held_up)
 
 
 def make_launch(around: Surroundings, caller: Caller) -> Member:
     """Make the member of `launch`; its intake never pauses for depth: evidence must overtake waiting work."""
     settings = around.settings
-    engine, api = settings.engine, settings.api
+    engine = settings.engine
     policy = LaunchPolicy(
         send_window_ms=_ms(engine.send_window_s),
-        run_deadline_ms=_ms(api.run_deadline_s),
+        run_deadline_ms=_ms(max(api.run_deadline_s for api in settings.profiles().values())),
         intent_margin_ms=_ms(engine.settle_margin_s),
         amendment_ms=_ms(engine.amendment_window_s),
         memory_ms=_ms(max(engine.duplicate_memory_s, engine.amendment_window_s)) + DAY_MS,

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Iterator, Mapping
+from typing import TypeVar
 
 import structlog
 from confluent_kafka import KafkaException
@@ -20,7 +21,11 @@ log = structlog.stdlib.get_logger()
 
 RETRY_S = 2.0
 WATCH_S = 1.0
+SHARES_A_WATCH = 10  # Partitions that came may call soon; those that went did not call any more when they left.
 LEAVE_MARGIN_S = 15.0
+
+
+Found = TypeVar("Found")
 
 
 class Workers:
@@ -72,17 +77,10 @@ class Workers:
         for name, decider in self.deciders.items():
             if not decider.member.is_ready():
                 yield f"{name}: partitions are being restored, or stopped"
-        why = self._provider.why_no_token()
-        if why is not None:
-            yield f"no token: {why}"
-        backlog = self._provider.backlog()
-        if backlog.is_without_pauses:
-            yield f"{self._around.settings.topics.control} is not read yet: no call starts before"
-        for pause in backlog.paused:
-            yield f"workflow {pause.workflow} is paused: {pause.reason}, {pause.why}"
+        yield from self._provider.unready()
 
     async def _start(self) -> None:
-        await self._wait_for(self._find_topics)
+        self._provider.count(await self._wait_for(self._find_topics))
         await self._wait_for(self._find_schemas)
         self.deciders = {name: Decider(self._make(name), name, self._on_crash) for name in self._names}
         for decider in self.deciders.values():
@@ -90,7 +88,9 @@ class Workers:
         self._missing = None
         log.info("process.ready")
         while True:
-            await asyncio.sleep(WATCH_S)
+            for _ in range(SHARES_A_WATCH):
+                self._provider.share({name: tuple(one.member.partitions) for name, one in self.deciders.items()})
+                await asyncio.sleep(WATCH_S / SHARES_A_WATCH)
             self._measure()
 
     def _started(self, starting: asyncio.Task[None]) -> None:
@@ -99,21 +99,19 @@ class Workers:
             log.critical("process.crashed", exc_info=error)
             self._on_crash()
 
-    async def _wait_for(self, step: Callable[[], None]) -> None:
+    async def _wait_for(self, step: Callable[[], Found]) -> Found:
         """Repeat a step until it succeeds; meanwhile its reason stands on readiness."""
         while True:
             try:
-                await asyncio.to_thread(step)
+                return await asyncio.to_thread(step)
             except ProcessorError as error:
                 if str(error) != self._missing:
                     log.warning("process.waiting", exc_info=error)
                 self._missing = str(error)
                 await asyncio.sleep(RETRY_S)
-            else:
-                return
 
-    def _find_topics(self) -> None:
-        """Raises BrokerUnavailable, SettingsInvalid."""
+    def _find_topics(self) -> Mapping[str, int]:
+        """Return how many partitions the input of each decider here has; raises BrokerUnavailable, SettingsInvalid."""
         settings = self._around.settings
         topics = settings.topics
         mine = {
@@ -121,9 +119,11 @@ class Workers:
             "launch": (topics.launches, topics.launch_state, topics.workflows),
             "completion": (topics.workflows, topics.completion_state, topics.launches),
         }
+        inputs = {name: mine[name][0] for name in self._names}
         everyones = (topics.control, topics.dead_letters, *self._around.event_topics)
         wanted = dict.fromkeys([*everyones, *(topic for name in self._names for topic in mine[name])])
         admin = AdminClient(client_config(settings, "start"))
+        counts: dict[str, int] = {}
         for topic in wanted:
             try:
                 found = admin.list_topics(topic, timeout=settings.kafka.operation_timeout_s).topics[topic]
@@ -131,6 +131,8 @@ class Workers:
                 raise BrokerUnavailable(f"Kafka does not answer: {error.args[0].name()}") from error
             if found.error is not None:
                 raise SettingsInvalid(f"topic {topic} is not there: run `processor topics create`")
+            counts[topic] = len(found.partitions)
+        return {decider: counts[topic] for decider, topic in inputs.items()}
 
     def _find_schemas(self) -> None:
         """Raises RegistryUnavailable, SettingsInvalid."""
@@ -140,22 +142,22 @@ class Workers:
         caller = self._provider.caller(name)
         match name:
             case "preparation":
-                return make_preparation(self._around, caller, self._is_launch_full)
+                return make_preparation(self._around, caller, self._is_held_up)
             case "launch":
                 return make_launch(self._around, caller)
             case _:
                 return make_completion(self._around, caller)
 
-    def _is_launch_full(self) -> bool:
-        """Whether launch still has so much to do here that preparation should hand over no more."""
+    def _is_held_up(self) -> bool:
+        """Whether preparation should take no more in: launch has so much to do here, or the provider is away."""
+        if self._provider.is_away:
+            return True
         launch = self.deciders.get("launch")
         return launch is not None and launch.member.depth() >= self._around.settings.engine.launch_backlog_max
 
     def _measure(self) -> None:
         metrics = self._around.metrics
-        backlog = self._provider.backlog()
-        metrics.calls.in_flight.set(backlog.calls_open)
-        metrics.calls.permits_waiting.set(sum(backlog.waiting.values()) + backlog.waiting_held)
+        self._provider.measure()
         for name, decider in self.deciders.items():
             for kind, count in decider.member.counts().items():
                 metrics.engine.parts.labels(name, kind).set(count)

@@ -1,14 +1,15 @@
 """A dispatcher with callers on a real event loop, a provider that answers when told, and a clock that stands still."""
 
 import asyncio
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from processor.adapters.caller import ApiCaller
-from processor.adapters.calling import ApiCall, ApiFact, operation_of
+from processor.adapters.calling import ApiCall, ApiFact, Provider, operation_of
 from processor.adapters.dispatcher import Dispatcher
 from processor.adapters.fault_watch import FaultWatch
 from processor.adapters.gate import Gate, Priority
 from processor.adapters.pauses import Pauses, Standing
+from processor.adapters.profiles import NoProvider, Profiles
 from processor.core.messages import (
     CallAnswered,
     CaseRead,
@@ -30,23 +31,21 @@ NEVER = 10**9
 
 
 class FakeProvider:
-    """Answers a call when `answer` is told to, and has a token while `has_token`."""
+    """Answers a call when `answer` is told to, has a token while `has_token`, and is there unless `is_away`."""
 
     def __init__(self) -> None:
         self.has_token = True
+        self.is_away = False
         self.open: dict[str, tuple[ApiCall, asyncio.Future[ApiFact]]] = {}
         self.made: list[ApiCall] = []
         self._token = asyncio.Event()
         self._called = asyncio.Event()
 
-    def is_ready(self) -> bool:
-        return self.has_token
-
     async def ready(self) -> None:
         await self._token.wait()
 
     def renew(self) -> None:
-        self.has_token = True
+        self.has_token, self.is_away = True, False
         self._token.set()
 
     async def perform(self, call: ApiCall) -> ApiFact:
@@ -66,9 +65,9 @@ class FakeProvider:
                 self._called.clear()
                 await self._called.wait()
 
-    def answer(self, name: str, proof: Proof = Proof.DONE) -> None:
+    def answer(self, name: str, proof: Proof = Proof.DONE, wait_ms: int | None = None) -> None:
         call, future = self.open[name]
-        future.set_result(fact(call, proof))
+        future.set_result(replace(fact(call, proof), wait_ms=wait_ms))
 
     def fail(self, name: str, error: Exception) -> None:
         self.open[name][1].set_exception(error)
@@ -99,31 +98,41 @@ class Listener:
 
 
 class Desk:
-    """One process: three callers at one dispatcher."""
+    """One process: three callers, and a dispatcher for the profile `default` and one for `bank`."""
 
     def __init__(self, *, slots: int = 10, refusals: int = 3, is_open: bool = True, per_second: float = 0.0) -> None:
         self.now = 0
         self.told = Told()
         self.published: list[Standing] = []
-        self.provider = FakeProvider()
-        self.dispatcher = Dispatcher(
-            self.provider,
-            Gate(slots_max=slots, bytes_max=10**6, per_second_max=per_second),
-            Pauses({"check": "ours", "other": "ours too"}),
-            FaultWatch(refusals_max=refusals),
-            listener=Listener(self.told),
-            publish=self.published.append,
-            clock=lambda: self.now,
+        self.provider, self.bank = FakeProvider(), FakeProvider()
+        self.dispatcher, self.bank_dispatcher, elsewhere = (
+            self._dispatcher(provider, Gate(slots_max=slots, bytes_max=10**6, per_second_max=per_second), refusals)
+            for provider in (self.provider, self.bank, NoProvider())
         )
+        self.elsewhere = elsewhere
+        self.profiles = Profiles({"default": self.dispatcher, "bank": self.bank_dispatcher}, elsewhere)
         self.answers: list[Answer] = []
         self.preparation, self.launch, self.completion = (
             self._caller(priority) for priority in (Priority.PREPARATION, Priority.LAUNCH, Priority.COMPLETION)
         )
         if is_open:
-            self.dispatcher.open()
+            self.profiles.open()
+
+    def _dispatcher(self, provider: Provider, gate: Gate, refusals: int) -> Dispatcher:
+        return Dispatcher(
+            provider,
+            gate,
+            Pauses({"check": "ours", "other": "ours too"}),
+            FaultWatch(refusals_max=refusals),
+            listener=Listener(self.told),
+            publish=self.published.append,
+            clock=lambda: self.now,
+            result_bytes_max=1_000,
+            chance=lambda: 1.0,
+        )
 
     def _caller(self, priority: Priority) -> ApiCaller:
-        caller = ApiCaller(self.dispatcher, priority, permit_ms=PERMIT_MS, result_bytes_max=1_000)
+        caller = ApiCaller(self.profiles, priority, permit_ms=PERMIT_MS)
         caller.bind(self.answers.append)
         return caller
 
@@ -140,7 +149,7 @@ class Desk:
     async def close(self, budget_s: float = 0.0) -> int:
         for caller in (self.preparation, self.launch, self.completion):
             caller.close()
-        return await self.dispatcher.close(budget_s)
+        return await self.profiles.close(budget_s)
 
 
 async def settle() -> None:
@@ -153,12 +162,12 @@ def ticket(key: str, owned: Owned = FIRST) -> Ticket:
     return Ticket(owned, key)
 
 
-def create(name: str, workflow: str = "check", attempt: int = 1) -> Create:
-    return Create(Operation.CREATE_RECORD, workflow, name, attempt, b"{}")
+def create(name: str, workflow: str = "check", attempt: int = 1, provider: str = "default") -> Create:
+    return Create(Operation.CREATE_RECORD, workflow, name, attempt, b"{}", provider)
 
 
-def run(name: str, workflow: str = "check", send_before: int = NEVER) -> StartWorkflow:
-    return StartWorkflow(workflow, name, 1, "record", None, None, send_before, NEVER)
+def run(name: str, workflow: str = "check", send_before: int = NEVER, provider: str = "default") -> StartWorkflow:
+    return StartWorkflow(workflow, name, 1, "record", None, None, send_before, NEVER, provider=provider)
 
 
 def status(name: str, attempt: int = 1, workflow: str | None = "check") -> ReadStatus:

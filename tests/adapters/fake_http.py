@@ -5,7 +5,9 @@ from collections.abc import Mapping
 
 import orjson
 
+from processor.adapters.credential import Credential, Credentials
 from processor.adapters.http import HttpAnswer, HttpFailure, HttpRequest
+from processor.settings import CredentialKind
 
 Answer = HttpAnswer | HttpFailure
 Header = tuple[str, str]
@@ -39,6 +41,7 @@ class FakeCredential:
 
     def __init__(self, *headers: Header | None) -> None:
         self._headers = list(headers)
+        self._is_there = asyncio.Event()
         self.renewals: list[Header] = []
 
     @property
@@ -52,12 +55,14 @@ class FakeCredential:
         return None if self.is_ready() else "told so"
 
     async def ready(self) -> None:
-        assert self.is_ready(), "nobody would bring one"
+        while not self.is_ready():
+            await self._is_there.wait()
 
     async def renew(self, stale: Header) -> Header | None:
         self.renewals.append(stale)
         if len(self._headers) > 1:
             del self._headers[0]
+            self._is_there.set()
         return self.header
 
     def start(self) -> None:
@@ -65,6 +70,11 @@ class FakeCredential:
 
     async def close(self) -> None:
         pass
+
+
+def one_for_all(credential: Credential) -> Credentials:
+    """Let one credential serve every kind of calls."""
+    return Credentials(dict.fromkeys((CredentialKind.CREATE, CredentialKind.START, CredentialKind.READ), credential))
 
 
 def json_answer(status: int, value: object, **headers: str) -> HttpAnswer:

@@ -9,12 +9,13 @@ import orjson
 import pytest
 from pydantic import SecretStr
 
-from processor.adapters.access_token import AccessToken, TokenOutcome, TokenPolicy, credential
-from processor.adapters.credential import Credential, OrganisationToken
+from processor.adapters.access_token import AccessToken, TokenOutcome, TokenPolicy, credential, credentials
+from processor.adapters.credential import KIND_OF, Credential, OrganisationToken
 from processor.adapters.http import HttpAnswer, HttpFailure, HttpSettings, Reason
 from processor.adapters.http_httpx import HttpxClient
+from processor.core.proof import Operation
 from processor.errors import SettingsInvalid
-from processor.settings import ApiSettings
+from processor.settings import ApiSettings, CredentialSettings, CredentialsSettings
 from processor.simulator.server import Simulator
 from processor.simulator.settings import settings_from
 from tests.adapters.fake_http import Answer, FakeHttp, json_answer
@@ -256,12 +257,41 @@ async def test_an_organisation_token_is_sent_bare() -> None:
 
 
 def test_credentials_that_cannot_work_stop_the_start() -> None:
-    """None at all, or a token that no header can carry; the text names the variable and not the value."""
+    """None at all, or a token that no header can carry; the text does not repeat it."""
     with pytest.raises(SettingsInvalid, match="PROCESSOR_API__KEY"):
         credential(ApiSettings(), FakeHttp(UNREACHABLE), lambda *_: None)
-    with pytest.raises(SettingsInvalid, match="PROCESSOR_API__TOKEN") as refused:
+    with pytest.raises(SettingsInvalid, match="organisation token") as refused:
         OrganisationToken("tot_a b")
     assert "tot_a" not in str(refused.value)
+
+
+async def test_kinds_of_calls_with_the_same_credential_share_one_token() -> None:
+    """Two settings, two tokens, each asked for once; without the one for reads nothing begins, and it says so."""
+    own = CredentialsSettings(read=CredentialSettings(key=SecretStr("key-2"), secret=SecretStr("secret-2")))
+    http = FakeHttp(tokens(1), REFUSED)
+    told = asyncio.Event()
+    held = credentials(
+        API.model_copy(update={"credentials": own}),
+        http,
+        lambda outcome, _: told.set() if outcome is TokenOutcome.REFUSED else None,
+    )
+    assert held.of(Operation.RUN) is held.of(Operation.CREATE_RECORD) is not held.of(Operation.READ_STATUS)
+    held.start()
+    async with asyncio.timeout(2):
+        await told.wait()
+    await asyncio.sleep(0)
+    assert [orjson.loads(request.body or b"")["key"] for request in http.requests] == ["key-1", "key-2"]
+    assert held.of(Operation.RUN).header == bearer(1)
+    assert (held.is_ready(), held.why_not()) == (
+        False,
+        "read: token refused: HTTP 401, codes BAD_CREDENTIALS, fingerprint f1",
+    )
+    await held.close()
+
+
+async def test_every_operation_has_a_kind_of_credential() -> None:
+    """A new one must be sorted in."""
+    assert KIND_OF.keys() == set(Operation)
 
 
 async def test_the_simulator_gives_and_takes_tokens() -> None:

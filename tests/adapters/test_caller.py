@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from processor.adapters.calling import ApiCall, unknown
+from processor.adapters.gate import RAMP_SLOTS, HeldBy
 from processor.adapters.pauses import PauseReason, Standing
 from processor.core.messages import CallAnswered, PermitGranted, ReadResult, ResultRead, StatusRead
 from processor.core.proof import Operation, Proof
@@ -54,7 +55,7 @@ async def test_what_has_no_slot_waits_for_one() -> None:
     desk.preparation.start([(ticket("a"), create("a")), (ticket("b"), create("b"))], [])
     await settle()
     assert [*desk.provider.open] == ["a"]
-    assert desk.dispatcher.backlog().is_full
+    assert desk.dispatcher.backlog().held_by == {HeldBy.SLOTS}
     desk.provider.answer("a")
     await settle()
     assert [*desk.provider.open] == ["b"]
@@ -67,7 +68,7 @@ async def test_launch_and_completion_have_the_slots_before_preparation() -> None
     desk.preparation.start([(ticket("first"), create("first")), (ticket("p"), create("p"))], [])
     await settle()
     desk.completion.start([(ticket("c"), status("c"))], [])
-    desk.launch.start([], [(ticket("l"), "check")])
+    desk.launch.start([], [(ticket("l"), "default/check")])
     await settle()
     desk.provider.answer("first")
     await settle()
@@ -83,7 +84,7 @@ async def test_nothing_starts_before_the_pauses_are_read() -> None:
     desk = Desk(is_open=False)
     desk.preparation.start([(ticket("a"), create("a"))], [])
     await settle()
-    assert (desk.provider.made, desk.dispatcher.backlog().is_without_pauses) == ([], True)
+    assert (desk.provider.made, desk.dispatcher.backlog().held_by) == ([], {HeldBy.PAUSES_UNREAD})
     desk.dispatcher.open()
     await settle()
     assert [*desk.provider.open] == ["a"]
@@ -94,12 +95,63 @@ async def test_nothing_starts_without_a_token() -> None:
     """An intent written now would only wait for the token with its time running."""
     desk = Desk()
     desk.provider.has_token = False
-    desk.launch.start([], [(ticket("l"), "check")])
+    desk.launch.start([], [(ticket("l"), "default/check")])
     await settle()
-    assert (desk.facts(), desk.dispatcher.backlog().is_without_token) == ([], True)
+    assert (desk.facts(), desk.dispatcher.backlog().held_by) == ([], {HeldBy.TOKEN})
     desk.provider.renew()
     await settle()
     assert desk.facts() == [("l", PermitGranted(PERMIT_MS))]
+    await desk.close()
+
+
+async def test_a_provider_that_asks_one_call_to_wait_is_called_by_nobody_until_then() -> None:
+    """The others would hear the same: they wait unsent, their attempts unspent; then few begin at once."""
+    desk = Desk(slots=9)
+    desk.completion.start([(ticket(str(number)), status(str(number))) for number in range(9)], [])
+    await settle()
+    desk.provider.answer("0", Proof.WAIT, wait_ms=50)
+    await settle()
+    later = [str(number) for number in range(9, 20)]
+    desk.completion.start([(ticket(name), status(name)) for name in later], [])
+    for number in range(1, 9):
+        desk.provider.answer(str(number), Proof.WAIT)
+    await settle()
+    assert (len(desk.provider.made), desk.dispatcher.backlog().held_by) == (9, {HeldBy.RETRY_AFTER})
+    assert 0.04 < desk.dispatcher.backlog().retry_after_s <= 0.056
+    await desk.provider.called(times=13)
+    await settle()
+    assert len(desk.provider.made) == 9 + RAMP_SLOTS
+    assert desk.dispatcher.backlog().held_by == {HeldBy.RAMP}
+    await desk.close()
+
+
+async def test_who_has_no_part_of_the_limit_makes_no_call() -> None:
+    """Until partitions are ours; then as many as they carry."""
+    desk = Desk()
+    desk.dispatcher.resize(0)
+    desk.preparation.start([(ticket(name), create(name)) for name in "abc"], [])
+    await settle()
+    assert desk.provider.made == []
+    desk.dispatcher.resize(2)
+    await settle()
+    assert [*desk.provider.open] == ["a", "b"]
+    await desk.close()
+
+
+async def test_a_provider_that_is_back_is_not_given_everything_at_once() -> None:
+    """Nothing starts while it is away; then a few, and with each good answer one more."""
+    desk = Desk()
+    desk.provider.is_away = True
+    desk.preparation.start([(ticket(str(number)), create(str(number))) for number in range(10)], [])
+    await settle()
+    assert (desk.provider.made, desk.dispatcher.backlog().held_by) == ([], {HeldBy.BREAKER})
+    desk.dispatcher.ramp()
+    desk.provider.renew()
+    await settle()
+    assert len(desk.provider.made) == RAMP_SLOTS
+    desk.provider.answer("0")
+    await settle()
+    assert len(desk.provider.open) == RAMP_SLOTS + 1
     await desk.close()
 
 
@@ -108,8 +160,9 @@ async def test_a_rate_spreads_calls_over_time() -> None:
     desk = Desk(per_second=50.0)
     desk.preparation.start([(ticket(str(number)), create(str(number))) for number in range(7)], [])
     await settle()
-    assert len(desk.provider.made) == 5
-    await desk.provider.called(times=7)
+    assert len(desk.provider.made) == 0
+    await desk.provider.called(times=3)
+    assert len(desk.provider.made) < 7
     await desk.close()
 
 
@@ -144,7 +197,7 @@ async def test_a_newer_call_of_another_workflow_lines_up_anew() -> None:
 
 
 async def permitted(desk: Desk, key: str) -> None:
-    desk.launch.start([], [(ticket(key), "check")])
+    desk.launch.start([], [(ticket(key), "default/check")])
     await settle()
     assert desk.facts() == [(key, PermitGranted(desk.now + PERMIT_MS))]
 
@@ -182,7 +235,7 @@ async def test_a_permit_that_is_given_back_frees_its_slot() -> None:
     """Whoever does not use it lets the next one go on; giving it back twice changes nothing."""
     desk = Desk(slots=1)
     await permitted(desk, "l")
-    desk.launch.start([], [(ticket("m"), "check")])
+    desk.launch.start([], [(ticket("m"), "default/check")])
     desk.launch.release(ticket("l"))
     desk.launch.release(ticket("l"))
     await settle()
@@ -210,13 +263,94 @@ async def test_a_key_waits_for_one_permit_only() -> None:
     """Wanting it again keeps the place; wanting it with one in hand gives that one back first."""
     desk = Desk(slots=1)
     await permitted(desk, "l")
-    desk.launch.start([], [(ticket("m"), "check"), (ticket("m"), "check")])
+    desk.launch.start([], [(ticket("m"), "default/check"), (ticket("m"), "default/check")])
     await settle()
     assert desk.launch.permits_waiting == 1
-    desk.launch.start([], [(ticket("l"), "check")])
+    desk.launch.start([], [(ticket("l"), "default/check")])
     await settle()
     assert desk.facts() == [("m", PermitGranted(PERMIT_MS))]
     assert desk.launch.permits_waiting == 1
+    await desk.close()
+
+
+@pytest.mark.parametrize("workflow,provider", [("other", "default"), ("check", "bank")])
+async def test_a_permit_of_another_workflow_or_profile_is_not_used(workflow: str, provider: str) -> None:
+    """The other one may be paused: its start is not sent, and the slot is free again."""
+    desk = Desk()
+    await permitted(desk, "l")
+    desk.launch.start([(ticket("l"), run("r", workflow, provider=provider))], [])
+    await settle()
+    [(key, answer)] = desk.facts()
+    assert isinstance(answer, CallAnswered)
+    assert (key, answer.proof, answer.why) == ("l", Proof.NOT_SENT, "not sent, its permit was for another workflow")
+    assert (desk.provider.made, desk.bank.made, desk.dispatcher.backlog().calls_open) == ([], [], 0)
+    await desk.close()
+
+
+async def test_a_run_does_not_begin_when_the_provider_has_gone_meanwhile() -> None:
+    """Between permit and commit the provider may go away: what was never sent is never unknown."""
+    desk = Desk()
+    await permitted(desk, "l")
+    desk.provider.is_away = True
+    desk.launch.start([(ticket("l"), run("r"))], [])
+    await settle()
+    assert (desk.proofs(), desk.provider.made) == ({"l": Proof.NOT_SENT}, [])
+    await desk.close()
+
+
+# --- profiles of the provider --------------------------------------------------------------------------------------
+
+
+async def test_each_call_and_permit_goes_to_the_profile_that_it_names() -> None:
+    """Each has a gate of its own: one that is full holds back nobody else's calls."""
+    desk = Desk(slots=1)
+    desk.preparation.start([(ticket("a"), create("a")), (ticket("b"), create("b", provider="bank"))], [])
+    desk.launch.start([], [(ticket("l"), "bank/check")])
+    await settle()
+    assert ([*desk.provider.open], [*desk.bank.open]) == (["a"], ["b"])
+    assert desk.bank_dispatcher.backlog().held_by == {HeldBy.SLOTS}
+    desk.bank.answer("b")
+    await settle()
+    assert desk.facts()[-1] == ("l", PermitGranted(PERMIT_MS))
+    desk.launch.start([(ticket("l"), run("r", provider="bank"))], [])
+    await settle()
+    assert [*desk.bank.open] == ["r"]
+    await desk.close()
+
+
+async def test_a_newer_call_of_a_key_takes_the_place_of_one_in_another_profile() -> None:
+    """At most one waits for a key, wherever it waits."""
+    desk = Desk(slots=1)
+    desk.preparation.start([(ticket("open"), create("open")), (ticket("k"), create("k"))], [])
+    await settle()
+    desk.preparation.start([(ticket("k"), create("k2", provider="bank"))], [])
+    await settle()
+    assert (desk.proofs(), [*desk.bank.open]) == ({"k": None}, ["k2"])
+    await desk.close()
+
+
+async def test_what_names_a_profile_that_is_not_configured_waits() -> None:
+    """It neither fails nor becomes unknown, holds up nobody, and can still be given up."""
+    desk = Desk()
+    desk.preparation.start([(ticket("a"), create("a", provider="gone")), (ticket("b"), create("b"))], [])
+    desk.launch.start([], [(ticket("l"), "gone/check")])
+    await settle()
+    assert (desk.facts(), [*desk.provider.open], desk.profiles.unconfigured) == ([], ["b"], {"gone"})
+    assert sum(desk.elsewhere.backlog().waiting.values()) == 2
+    desk.preparation.forget(FIRST)
+    await settle()
+    assert desk.proofs() == {"a": None}
+    await desk.close()
+
+
+async def test_an_operators_pause_holds_a_workflow_in_every_profile() -> None:
+    """Older requests may be bound to another profile than the catalogue names now."""
+    desk = Desk()
+    desk.profiles.heard("check", Standing("check", 0, is_paused=True, at=0, reason=PauseReason.OPERATOR, why="x"))
+    desk.preparation.start([(ticket("a"), create("a")), (ticket("b"), create("b", provider="bank"))], [])
+    await settle()
+    assert (desk.provider.made, desk.bank.made) == ([], [])
+    assert desk.bank_dispatcher.backlog().held_by == {HeldBy.PAUSE}
     await desk.close()
 
 
@@ -234,7 +368,7 @@ async def test_a_partition_that_is_given_up_loses_what_did_not_start() -> None:
     desk.completion.start([(ticket("read"), status("read"))], [])
     await settle()
     desk.preparation.start([(ticket("queued"), create("queued")), (ticket("kept", other), create("kept"))], [])
-    desk.launch.start([], [(ticket("wanted"), "check")])
+    desk.launch.start([], [(ticket("wanted"), "default/check")])
     await settle()
     for caller in (desk.preparation, desk.launch, desk.completion):
         caller.forget(FIRST)
@@ -255,7 +389,7 @@ async def test_nothing_starts_any_more_for_a_partition_that_was_given_up() -> No
     desk.preparation.forget(FIRST)
     desk.launch.forget(FIRST)
     desk.preparation.start([(ticket("old"), create("old"))], [])
-    desk.launch.start([(ticket("run"), run("run"))], [(ticket("permit"), "check")])
+    desk.launch.start([(ticket("run"), run("run"))], [(ticket("permit"), "default/check")])
     desk.preparation.start([(ticket("new", Owned(0, 2)), create("new"))], [])
     await settle()
     assert desk.proofs() == {"old": None, "run": Proof.NOT_SENT}
@@ -289,7 +423,7 @@ async def test_stopping_waits_for_creations_and_runs_within_its_budget() -> None
     desk.launch.start([(ticket("late"), run("late"))], [])
     await settle()
     assert desk.proofs() == {"new": None, "late": Proof.NOT_SENT}
-    assert (desk.provider.open, desk.dispatcher.backlog().is_closed) == ({}, True)
+    assert (desk.provider.open, desk.dispatcher.is_closed) == ({}, True)
 
 
 UNKNOWNS: list[tuple[ApiCall, Any]] = [

@@ -41,7 +41,7 @@ async def test_a_fault_of_ours_pauses_its_workflow_and_no_other() -> None:
     desk = Desk()
     await answered(desk, Proof.OUR_FAULT, "a")
     desk.preparation.start([(ticket("a"), create("a")), (ticket("o"), create("o", "other"))], [])
-    desk.launch.start([], [(ticket("l"), "check")])
+    desk.launch.start([], [(ticket("l"), "default/check")])
     await settle()
     assert [*desk.provider.open] == ["o"]
     assert desk.facts() == []
@@ -237,7 +237,7 @@ async def test_runs_are_watched_like_creations() -> None:
     """A refused run is suspect too, apart from refused creations."""
     desk = Desk(refusals=2)
     await answered(desk, Proof.REFUSED, "a")
-    desk.launch.start([], [(ticket("l"), "check")])
+    desk.launch.start([], [(ticket("l"), "default/check")])
     await settle()
     desk.facts()
     desk.launch.start([(ticket("l"), run("l"))], [])

@@ -2,7 +2,7 @@
 
 import pytest
 
-from processor.adapters.gate import TURNS, Ask, Gate, Priority
+from processor.adapters.gate import RAMP_SLOTS, TURNS, Ask, Gate, HeldBy, Priority
 
 L, C, P = Priority.LAUNCH, Priority.COMPLETION, Priority.PREPARATION
 
@@ -39,7 +39,7 @@ def test_no_more_calls_are_open_than_there_are_slots() -> None:
     one = gate(slots=2)
     first, second, third = asked(one, (P, "a"), (P, "a"), (P, "a"))
     assert [one.take(0), one.take(0), one.take(0)] == [first, second, None]
-    assert one.is_full
+    assert one.held_by(0) == {HeldBy.SLOTS}
     one.give_back(first)
     assert one.take(0) is third
 
@@ -126,7 +126,7 @@ def test_bytes_are_bounded_and_large_calls_are_not_overtaken() -> None:
     one = gate(size=100)
     (small,), (large,), (late,) = asked(one, (P, "a"), size=60), asked(one, (P, "a"), size=50), asked(one, (P, "a"))
     assert [one.take(0), one.take(0)] == [small, None]
-    assert one.is_full
+    assert one.held_by(0) == {HeldBy.BYTES}
     one.give_back(small)
     assert [one.take(0), one.take(0), one.bytes_open] == [large, late, 51]
 
@@ -141,13 +141,79 @@ def test_a_call_above_all_bytes_starts_alone() -> None:
 
 
 def test_a_rate_lets_so_many_start_a_second() -> None:
-    """Ten a second: one at once, and a tenth of a second until the next; a long silence saves nothing up."""
+    """Ten a second: the bucket starts empty, a tenth of a second until each; a long silence saves nothing up."""
     one = gate(per_second=10)
     asked(one, *[(P, "a")] * 30)
-    assert len(taken(one, now_s=100.0)) == 1
+    assert taken(one, now_s=100.0) == []
     assert one.wait_s(100.0) == pytest.approx(0.1)
-    assert sum(len(taken(one, now_s=100.0 + step / 100)) for step in range(1, 101)) == pytest.approx(10, abs=1)
+    assert one.held_by(100.0) == {HeldBy.RATE}
+    assert sum(len(taken(one, now_s=100.0 + step / 100)) for step in range(1, 102)) == pytest.approx(10, abs=1)
     assert len(taken(one, now_s=200.0)) == 1
+
+
+def test_a_part_of_the_slots_is_the_same_part_of_the_rate() -> None:
+    """A fifth of the slots is a fifth of the rate, from the moment it is ours; what was saved up before is no more."""
+    one = gate(slots=10, per_second=10)
+    one.resize(0, 100.0)
+    asked(one, *[(P, "a")] * 30)
+    assert taken(one, now_s=200.0) == []
+    one.resize(2, 300.0)
+    served = sum(len(taken(one, now_s=300.0 + step / 100)) for step in range(1, 1_001))
+    assert served == pytest.approx(20, abs=1)
+
+
+def test_fewer_slots_end_no_call_that_is_open() -> None:
+    """What is open goes on; nothing new starts before there is room."""
+    one = gate(slots=3)
+    line = asked(one, *[(P, "a")] * 4)
+    assert [one.take(0), one.take(0), one.take(0)] == line[:3]
+    one.resize(1, 0)
+    one.give_back(line[0])
+    one.give_back(line[1])
+    assert (one.take(0), one.open) == (None, 1)
+    one.give_back(line[2])
+    assert one.take(0) is line[3]
+
+
+def test_a_provider_that_asks_to_wait_is_called_by_nobody_until_then() -> None:
+    """The longest of several waits counts, and the time left is told."""
+    one = gate()
+    line = asked(one, (P, "a"), (L, "b"))
+    one.hold_all(110.0)
+    one.hold_all(105.0)
+    assert (taken(one, now_s=109.9), one.held_by(109.0)) == ([], {HeldBy.RETRY_AFTER})
+    assert [one.wait_s(107.0), one.hold_left_s(107.0)] == [pytest.approx(3.0)] * 2
+    assert taken(one, now_s=110.0) == [line[1], line[0]]
+    assert one.hold_left_s(111.0) == 0
+
+
+def test_a_provider_that_is_back_gets_twice_as_much_with_each_round_of_good_answers() -> None:
+    """Few slots at first, one more for each good answer, until all are open again; an answer that is none adds none."""
+    one = gate(slots=20)
+    one.ramp()
+    asked(one, *[(P, "a")] * 200)
+    rounds = []
+    for _ in range(4):
+        served = []
+        while (ask := one.take(0)) is not None:
+            served.append(ask)
+        rounds.append(len(served))
+        if len(served) < 20:
+            assert one.held_by(0) == {HeldBy.RAMP}
+        for ask in served:
+            one.give_back(ask)
+            one.answered_well()
+    assert rounds == [RAMP_SLOTS, 2 * RAMP_SLOTS, 4 * RAMP_SLOTS, 20]
+    assert one.held_by(0) == set()
+
+
+def test_a_ramp_begins_anew_with_each_hold_and_never_exceeds_our_part() -> None:
+    """Two slots are ours: no ramp gives more."""
+    one = gate(slots=20)
+    one.hold_all(1.0)
+    one.resize(2, 1.0)
+    asked(one, *[(P, "a")] * 5)
+    assert len([ask for _ in range(5) if (ask := one.take(2.0)) is not None]) == 2
 
 
 def test_without_a_rate_nobody_waits_for_it() -> None:

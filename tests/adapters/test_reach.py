@@ -9,6 +9,7 @@ from processor.adapters.http import HttpAnswer, HttpFailure, HttpRequest, Reason
 from processor.adapters.reach import TROUBLES_MAX, Reach, ReachableProvider
 from tests.adapters.fake_http import Answer, FakeCredential, FakeHttp
 
+TOKEN = ("authorization", "Bearer t")
 CALL = HttpRequest("POST", "http://provider.test/workflows/run", (), b"{}", 3.0)
 GOOD = HttpAnswer(200, {}, b"{}")
 REFUSED = HttpAnswer(401, {}, b"{}")
@@ -30,7 +31,15 @@ class Told:
 def reach_over(*answers: Answer) -> tuple[Reach, FakeHttp, Told]:
     """Give a reach over a client with these answers."""
     http, told = FakeHttp(*answers), Told()
-    made = Reach(http, "http://provider.test", probe_deadline_s=2.0, tell=told.words.append, sleep=told.sleep)
+    made = Reach(
+        http,
+        "http://provider.test",
+        probe_deadline_s=2.0,
+        authorization=lambda: TOKEN,
+        tell=told.words.append,
+        sleep=told.sleep,
+        chance=lambda: 0.5,
+    )
     return made, http, told
 
 
@@ -81,15 +90,15 @@ async def test_what_is_our_own_or_not_about_reach_says_nothing(reason: Reason) -
 
 
 async def test_only_reads_probe_and_the_first_answer_brings_it_back() -> None:
-    """Each probe in vain doubles the wait; a refusal is an answer."""
+    """Each comes at a random moment of a wait that doubles; a refusal is an answer."""
     reach, http, told = reach_over(UNCONNECTED, UNCONNECTED, BROKEN, UNCONNECTED, REFUSED)
     await reach.send(CALL)
     await reach.back()
     assert (reach.is_there, told.words) == (True, ["connect", None])
     probes = http.requests[1:]
     assert {(probe.method, probe.body) for probe in probes} == {("GET", None)}
-    assert {name for probe in probes for name, _ in probe.headers} == {"accept"}
-    assert (len(probes), told.sleeps_s) == (4, [0.25, 0.5, 1.0])
+    assert {probe.headers for probe in probes} == {(("accept", "application/json"), TOKEN)}
+    assert (len(probes), told.sleeps_s) == (4, [0.125, 0.25, 0.5, 1.0])
 
 
 async def test_the_wait_between_probes_has_a_limit() -> None:
@@ -97,7 +106,7 @@ async def test_the_wait_between_probes_has_a_limit() -> None:
     reach, _, told = reach_over(*[UNCONNECTED] * 12, GOOD)
     await reach.send(CALL)
     await reach.back()
-    assert told.sleeps_s[-1] == max(told.sleeps_s) == 5.0
+    assert told.sleeps_s[-1] == max(told.sleeps_s) == 2.5
 
 
 async def test_a_late_answer_of_before_does_not_bring_it_back() -> None:
@@ -115,28 +124,24 @@ async def test_there_is_nothing_to_wait_for_while_it_is_there() -> None:
     assert http.requests == []
 
 
-class FakeProvider(FakeCredential):
+class FakeApi(FakeCredential):
     """Ready while it has a token; makes no calls."""
 
     async def perform(self, call: object) -> None:
         raise AssertionError(call)
 
 
-@pytest.mark.parametrize(
-    "has_token,is_away,is_ready", [(True, False, True), (False, False, False), (True, True, False)]
-)
-async def test_ready_is_who_has_a_token_and_can_be_reached(
-    has_token: bool,  # noqa: FBT001  # columns of a table
-    is_away: bool,  # noqa: FBT001
-    is_ready: bool,  # noqa: FBT001
-) -> None:
-    """The gate opens only for both."""
-    reach, _, _ = reach_over(UNCONNECTED if is_away else GOOD, GOOD)
+async def test_a_provider_that_is_away_is_waited_for_with_and_without_a_token() -> None:
+    """While there is no token its renewal is the probe; a read comes only after it."""
+    reach, http, _ = reach_over(UNCONNECTED, GOOD)
     await reach.send(CALL)
-    token = ("authorization", "t") if has_token else None
-    provider = ReachableProvider(FakeProvider(token), reach)  # type: ignore[arg-type]  # it is never called
-    assert provider.is_ready() is is_ready
-    if has_token:
-        async with asyncio.timeout(1):
-            await provider.ready()
-        assert provider.is_ready()
+    api = FakeApi(None, TOKEN)
+    provider = ReachableProvider(api, reach)  # type: ignore[arg-type]  # it is never called
+    assert (provider.has_token, provider.is_away) == (False, True)
+    waiting = asyncio.create_task(provider.ready())
+    await asyncio.sleep(0)
+    assert (waiting.done(), len(http.requests)) == (False, 1)
+    await api.renew(TOKEN)
+    async with asyncio.timeout(1):
+        await waiting
+    assert (provider.has_token, provider.is_away, len(http.requests)) == (True, False, 2)

@@ -9,9 +9,10 @@ import orjson
 import pytest
 from pydantic import SecretStr
 
-from processor.adapters.access_token import credential
+from processor.adapters.access_token import credentials
 from processor.adapters.api_requests import path_segment
 from processor.adapters.calling import ApiCall
+from processor.adapters.credential import Credentials
 from processor.adapters.http import HttpClient, HttpFailure, HttpSettings, Reason
 from processor.adapters.http_httpx import HttpxClient
 from processor.adapters.workflows_api import WorkflowsApi
@@ -20,10 +21,10 @@ from processor.core.messages import CallAnswered, Create, ReadResult, ReadStatus
 from processor.core.model import ApiVersion
 from processor.core.proof import Operation, Proof
 from processor.errors import SettingsInvalid
-from processor.settings import ApiSettings
+from processor.settings import ApiSettings, CredentialKind
 from processor.simulator.server import Simulator, wall_clock
 from processor.simulator.settings import settings_from
-from tests.adapters.fake_http import Answer, FakeCredential, FakeHttp, json_answer
+from tests.adapters.fake_http import Answer, FakeCredential, FakeHttp, json_answer, one_for_all
 from tests.adapters.faulty_server import Behaviour, answer, read_then_hang_up, read_then_reset, serving
 from tests.adapters.http_adapters import ADAPTERS
 
@@ -55,7 +56,7 @@ class Calling:
             CATALOGUE,
             api,
             self.http,
-            self.credential,
+            one_for_all(self.credential),
             clock=lambda: self.now,
             tell=lambda operation, label, _: self.told.append((operation.value, label)),
         )
@@ -271,13 +272,29 @@ async def test_no_run_is_repeated_after_its_time() -> None:
         CATALOGUE,
         ApiSettings(base_url=BASE_URL),
         calling.http,
-        endless,
+        one_for_all(endless),
         clock=lambda: NOW,
         tell=lambda *_: None,
     )
     calling.http.answers = [UNAUTHORIZED]
     told = await api.perform(replace(RUN, deadline_at=NOW + 20))
     assert (told.proof, told.why) == (Proof.WAIT, "HTTP 401, no new access token now")
+
+
+READ = ReadStatus("people", "workflow-1", 1)
+
+
+@pytest.mark.parametrize("call,kind", [(RECORD, "create"), (PARAMETERS, "create"), (RUN, "start"), (READ, "read")])
+async def test_each_kind_of_calls_has_its_credential(call: ApiCall, kind: str) -> None:
+    """Creations, starts and reads may be somebody else's each; a 401 renews only the one that met it."""
+    held = {kind: FakeCredential(("authorization", f"{kind}"), NEW) for kind in CredentialKind}
+    http = FakeHttp(UNAUTHORIZED, OK)
+    api = WorkflowsApi(
+        CATALOGUE, ApiSettings(base_url=BASE_URL), http, Credentials(held), clock=lambda: NOW, tell=lambda *_: None
+    )
+    await api.perform(call)
+    assert [dict(request.headers)["authorization"] for request in http.requests] == [kind, NEW[1]]
+    assert [one for one, credential in held.items() if credential.renewals] == [kind]
 
 
 class Endless(FakeCredential):
@@ -317,14 +334,21 @@ def test_a_version_that_this_build_does_not_speak_stops_the_start() -> None:
     catalogue = Catalogue({"three": Workflow("three", "d", api=ApiVersion.TABLES)})
     with pytest.raises(SettingsInvalid, match="three"):
         WorkflowsApi(
-            catalogue, ApiSettings(), FakeHttp(OK), FakeCredential(OLD), clock=lambda: NOW, tell=lambda *_: None
+            catalogue,
+            ApiSettings(),
+            FakeHttp(OK),
+            one_for_all(FakeCredential(OLD)),
+            clock=lambda: NOW,
+            tell=lambda *_: None,
         )
 
 
 def over(client: HttpClient, base_url: str) -> WorkflowsApi:
     """Return the API over a real client, with a token that never changes and the real clock."""
     api = ApiSettings(base_url=base_url)
-    return WorkflowsApi(CATALOGUE, api, client, FakeCredential(OLD), clock=wall_clock, tell=lambda *_: None)
+    return WorkflowsApi(
+        CATALOGUE, api, client, one_for_all(FakeCredential(OLD)), clock=wall_clock, tell=lambda *_: None
+    )
 
 
 def run_now() -> StartWorkflow:
@@ -367,7 +391,7 @@ async def simulated(**given: object) -> AsyncIterator[tuple[Simulator, Workflows
         base_url=await simulator.start(), key=SecretStr("simulator-key"), secret=SecretStr("simulator-secret")
     )
     control, calls = HttpxClient(HttpSettings()), ADAPTERS["pyreqwest"](HttpSettings())
-    held = credential(api, control, lambda *_: None)
+    held = credentials(api, control, lambda *_: None)
     held.start()
     try:
         await held.ready()
