@@ -1,11 +1,13 @@
 """`processor simulate`: the provider's API on this machine, with seeded faults and signed webhooks."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from processor.cli.output import AsJson, complain, say, say_json, say_table
 from processor.errors import SettingsInvalid
+from processor.simulator.profile import profile_settings
 from processor.simulator.server import DEFAULT_PORT, serve
 from processor.simulator.settings import SimulatorSettings, options, settings_from
 
@@ -27,6 +29,12 @@ def simulate(
         str | None, typer.Option(help="Time from a run to its end, such as 200 or 50..900.")
     ] = None,
     latency_ms: Annotated[str | None, typer.Option(help="Time before each answer, such as 50 or 20..80.")] = None,
+    profile: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Provider profile to play, as `processor probe` writes it.")
+    ] = None,
+    replay: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Recorded conversation to play back instead, as JSON lines.")
+    ] = None,
     ledger_file: Annotated[str | None, typer.Option(help="File that keeps what was executed.")] = None,
     given: Annotated[
         list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Any other setting; see --list.")
@@ -47,17 +55,32 @@ def simulate(
         "completion_ms": completion_ms,
         "latency_ms": latency_ms,
         "ledger_file": ledger_file,
+        "replay_file": replay,
     }
-    settings = simulator_settings({name: value for name, value in named.items() if value is not None}, given or [])
+    profiled = {} if profile is None else profile_values(profile)
+    given_by_name = {name: value for name, value in named.items() if value is not None}
+    settings = simulator_settings(profiled | given_by_name, given or [])
     try:
         serve(settings, host, port, lambda url: say_json({"url": url}, is_line=True) if as_json else say(url))
     except OSError as error:
+        if error.filename is not None:
+            raise SettingsInvalid(f"{error.filename} cannot be opened ({error.strerror})") from error
         raise SettingsInvalid(
             f"--port: {host}:{port} cannot be listened on ({error.strerror}); choose another"
         ) from error
     except ValueError as error:
         raise SettingsInvalid(str(error)) from error
     complain("the simulator stopped")
+
+
+def profile_values(path: Path) -> dict[str, object]:
+    """Return what a provider profile says; raises SettingsInvalid that names what is wrong."""
+    try:
+        return profile_settings(path)
+    except OSError as error:
+        raise SettingsInvalid(f"--profile {path}: it cannot be read ({error.strerror})") from error
+    except ValueError as error:
+        raise SettingsInvalid(f"--profile {error}") from error
 
 
 def simulator_settings(named: dict[str, object], given: list[str]) -> SimulatorSettings:

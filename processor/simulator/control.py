@@ -3,7 +3,8 @@
 - `GET ledger?since=N&limit=M&format=jsonl` · `GET counters`
 - `GET faults` · `POST faults` with the fields to change
 - `POST targets` with `urls` · `POST revoke` drops all access tokens
-- `POST walk` with `link`, `token`, `recordId` or `caseId` (and `workflowDefinitionId`): the end user comes now
+- `POST walk` with `link`, `token`, `workflowId` (version 3), `recordId` or `caseId` (and `workflowDefinitionId`): the
+  end user comes now
 - `POST rotate` signs webhooks with a new key, made or given as PEM text in `signingKey`
 - `POST webhook` with `body` (JSON) or `text`, and optionally `signature` (good, none, wrong) and `url`: sent once,
   answers with the receiver's status.

@@ -73,7 +73,7 @@ class Links:
         return Secret(secret, f"{base}/?token={secret}" if is_by_token else f"{base}/{secret}")
 
     def walk(self, given: Mapping[str, Any], now: int) -> Run:
-        """Walk what a `link`, `token`, `recordId` or `caseId` names; 404 when it is unknown, used or has expired."""
+        """Walk what a link, token, workflow id, record id or case id names; 404 when that is used, expired or unknown."""
         link = self._named(given)
         if link is None or link.is_ended or (link.expires_at is not None and link.expires_at <= now):
             raise Refused(404, "NOT_FOUND", "no such link or token, or it was used or has expired")
@@ -139,6 +139,9 @@ class Links:
             return self._links.get(_recognised(_secret_in(link)))
         if (token := optional_text_in(given, "token")) is not None:
             return self._links.get(_recognised(token))
+        if (workflow_id := optional_text_in(given, "workflowId")) is not None:
+            run = self._ledger.run(workflow_id.lower())
+            return next((link for link in self._links.values() if run is not None and link.run is run), None)
         name = "recordId" if given.get("recordId") is not None else "caseId"
         sought = text_in(given, name).lower()
         definition_id = optional_text_in(given, "workflowDefinitionId")

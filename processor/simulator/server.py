@@ -4,6 +4,7 @@ import asyncio
 import signal
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 from aiohttp import StreamReader, web
 from aiohttp.abc import AbstractStreamWriter
@@ -15,6 +16,8 @@ from processor.simulator.delivery import Delivery
 from processor.simulator.ledger import Ledger
 from processor.simulator.model import Answer, Answered, Conduct, Counters, Refused
 from processor.simulator.provider import Provider
+from processor.simulator.recording import recording_in
+from processor.simulator.replay import Replay
 from processor.simulator.schedule import Schedule, Timer
 from processor.simulator.settings import Faults, SimulatorSettings, changed, webhook_urls
 from processor.simulator.signing import Keys, Signer
@@ -32,7 +35,8 @@ def wall_clock() -> int:
 class Simulator:
     """A provider that runs in the current event loop.
 
-    Raises ValueError when the signing key or the ledger file cannot be read, OSError when the port is taken.
+    Raises ValueError when the signing key, the ledger file or the recording makes no sense, OSError when a file cannot
+    be read or the port is taken.
     """
 
     def __init__(self, settings: SimulatorSettings | None = None, clock: Callable[[], int] = wall_clock) -> None:
@@ -43,6 +47,10 @@ class Simulator:
         self._provider = Provider(self.settings, self._schedule, self.counters, self._send_webhook)
         self._keys = Keys(self.settings.signing_key)
         self._api = Api(self._provider, self._keys, clock())
+        self._answering = self._api.answer
+        if self.settings.replay_file:
+            recording = recording_in(Path(self.settings.replay_file))
+            self._answering = Replay(recording, self._api, self._provider.scene, self._send_webhook).answer
 
     async def start(self, host: str = "127.0.0.1", port: int = 0) -> str:
         """Listen, on any free port for 0; returns the base URL."""
@@ -126,7 +134,7 @@ class Simulator:
         request = _read(http, body, self._clock())
         if request.path.startswith(PREFIX):
             return _response(await self._control.answer(request))
-        route, answer, wait_ms = self._api.answer(request)
+        route, answer, wait_ms = self._answering(request)
         self.counters.begin(route)
         try:
             return await self._conduct(http, route, answer, wait_ms)

@@ -105,6 +105,17 @@ def test_a_version_3_start_for_a_user_tells_link_and_token_and_waits() -> None:
     assert [told["status"] for _, told in world.webhooks] == ["AWAITING", "COMPLETED"]
 
 
+def test_a_test_walks_a_version_3_run_by_its_workflow_id() -> None:
+    """Such a run may have no record to name it by."""
+    world = World(user_definitions=DEFINITION, user_absent_rate=1)
+    ids = [world.told("POST /workflows", BACKGROUND, accept=NO_VERSION)["id"] for _ in range(2)]
+    assert [world.walk(workflowId=each) for each in (*reversed(ids), "none")] == [
+        (200, ids[1]),
+        (200, ids[0]),
+        (404, ""),
+    ]
+
+
 def test_the_user_of_version_3_comes_by_themselves() -> None:
     """After the time of the setting, if the caller heard the link at all."""
     world = World(user_definitions=DEFINITION, user_walks_ms=500)

@@ -85,10 +85,16 @@ class Provider:
         return int(answer.json()["status"])
 
     def walk(self, **named: str) -> str:
-        """Let the end user of a `link`, `token`, `recordId` or `caseId` come; return the id of the workflow."""
+        """Let the user of a `link`, `token`, `workflowId`, `recordId` or `caseId` come; return the workflow's id."""
         answer = self._client.post("/_simulator/walk", json=named)
         answer.raise_for_status()
         return str(answer.json()["workflowId"])
+
+    def rotate_key(self) -> str:
+        """Sign webhooks with a new key; return its id. The last one can still be read until the next rotation."""
+        answer = self._client.post("/_simulator/rotate")
+        answer.raise_for_status()
+        return str(answer.json()["keyId"])
 
     def counters(self) -> dict[str, Any]:
         """Return how often each route answered what, and how much was executed."""
