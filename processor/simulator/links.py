@@ -73,7 +73,7 @@ class Links:
         return Secret(secret, f"{base}/?token={secret}" if is_by_token else f"{base}/{secret}")
 
     def walk(self, given: Mapping[str, Any], now: int) -> Run:
-        """Walk what a link, token, workflow id, record id or case id names; 404 when that is used, expired or unknown."""
+        """Walk what a link, token, workflow, record or case id names; 404 when that is used, expired or unknown."""
         link = self._named(given)
         if link is None or link.is_ended or (link.expires_at is not None and link.expires_at <= now):
             raise Refused(404, "NOT_FOUND", "no such link or token, or it was used or has expired")
