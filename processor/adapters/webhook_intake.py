@@ -21,14 +21,14 @@ class Trouble(StrEnum):
 
     KEY_UNAVAILABLE = "key-unavailable"
     BROKER_UNAVAILABLE = "broker-unavailable"
-    REPEATED_TOO_OFTEN = "repeated-too-often"
     FAULT = "fault"
 
+
+REPEATED = "repeated"
 
 _DETAILS = {
     Trouble.KEY_UNAVAILABLE: "the key of this signature cannot be had now",
     Trouble.BROKER_UNAVAILABLE: "the webhook cannot be stored now",
-    Trouble.REPEATED_TOO_OFTEN: "the same bytes came too often a moment ago",
     Trouble.FAULT: "a fault of the receiver",
 }
 
@@ -37,8 +37,8 @@ _DETAILS = {
 class Handled:
     """How one request was answered, for the answer itself, the log and the metrics; holds no personal data.
 
-    `reason` is "accepted" or a word of a closed list, `detail` a sentence for the sender, `why` one for our log;
-    `error` is set for a fault of our own only.
+    `reason` is "accepted", "repeated" or a word of a closed list, `detail` a sentence for the sender, `why` one for
+    our log; `error` is set for a fault of our own only.
     """
 
     status: HTTPStatus
@@ -68,10 +68,10 @@ class Ports:
 
 
 class Repeats:
-    """Counts how often the same bytes came within a while, so that a captured webhook cannot fill our topics.
+    """Counts how often the broker took the same bytes within a while: a captured webhook must not fill our topics.
 
-    The signature holds no time, so a copy stays genuine for ever. A few copies pass: a provider may say the same
-    again and mean something new, and each is a hint.
+    The signature holds no time, so a copy stays genuine for ever. A few copies are stored, for a provider may say the
+    same again and mean something new; of one more the broker has enough already.
     """
 
     def __init__(self, *, times_max: int = 10, window_ms: int = MINUTE_MS, bodies_max: int = 8_192) -> None:
@@ -80,16 +80,20 @@ class Repeats:
         self._bodies_max = bodies_max
         self._seen: dict[bytes, tuple[Instant, int]] = {}
 
-    def is_too_often(self, body: bytes, now: Instant) -> bool:
-        """Count these bytes once more, and say whether they came too often since their window began."""
-        digest = blake2b(body, digest_size=16).digest()
+    def is_enough(self, body: bytes, now: Instant) -> bool:
+        """Say whether these bytes were stored so often since their window began that a copy adds nothing."""
+        began_at, times = self._seen.get(_digest(body), (now, 0))
+        return times >= self._times_max and 0 <= now - began_at < self._window_ms
+
+    def stored(self, body: bytes, now: Instant) -> None:
+        """Note that the broker took these bytes, received at `now`, once more."""
+        digest = _digest(body)
         began_at, times = self._seen.pop(digest, (now, 0))
         if not 0 <= now - began_at < self._window_ms:
             began_at, times = now, 0
         self._seen[digest] = (began_at, times + 1)
         if len(self._seen) > self._bodies_max:
             del self._seen[next(iter(self._seen))]  # The one that did not come for longest.
-        return times >= self._times_max
 
 
 class WebhookIntake:
@@ -111,9 +115,11 @@ class WebhookIntake:
         try:
             received_at = self._ports.clock()
             key_id = await self._ports.verify(signatures, body)
-            if self._repeats.is_too_often(body, received_at):
-                return self._later(Trouble.REPEATED_TOO_OFTEN, body, key_id=key_id)
-            return await self._publish(body, key_id, received_at)
+            if self._repeats.is_enough(body, received_at):
+                return Handled(HTTPStatus.ACCEPTED, REPEATED, "", len(body), key_id, provider=self._provider)
+            handled = await self._publish(body, key_id, received_at)
+            self._repeats.stored(body, received_at)
+            return handled  # noqa: TRY300 - stored only when it was published
         except UntrustedWebhook as refused:
             status = HTTPStatus.UNAUTHORIZED
             return Handled(status, refused.reason, str(refused), len(body), provider=self._provider)
@@ -125,19 +131,11 @@ class WebhookIntake:
             return self._later(Trouble.FAULT, body, error=fault)
 
     def _later(
-        self,
-        trouble: Trouble,
-        body: bytes,
-        *,
-        key_id: str | None = None,
-        why: str | None = None,
-        error: Exception | None = None,
+        self, trouble: Trouble, body: bytes, *, why: str | None = None, error: Exception | None = None
     ) -> Handled:
         """Ask the sender to come again; what is wrong on our side is for our log only."""
-        status = HTTPStatus.SERVICE_UNAVAILABLE
-        return Handled(
-            status, trouble, _DETAILS[trouble], len(body), key_id, provider=self._provider, why=why, error=error
-        )
+        status, detail = HTTPStatus.SERVICE_UNAVAILABLE, _DETAILS[trouble]
+        return Handled(status, trouble, detail, len(body), provider=self._provider, why=why, error=error)
 
     async def _publish(self, body: bytes, key_id: str, received_at: Instant) -> Handled:
         try:
@@ -149,3 +147,7 @@ class WebhookIntake:
         await self._ports.publish(webhook)
         workflow_id = webhook.workflow_id
         return Handled(HTTPStatus.ACCEPTED, "accepted", "", len(body), key_id, workflow_id, self._provider)
+
+
+def _digest(body: bytes) -> bytes:
+    return blake2b(body, digest_size=16).digest()

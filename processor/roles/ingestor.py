@@ -14,7 +14,7 @@ from processor.adapters.codec import Codec
 from processor.adapters.dead_letters import Coordinates, Fault, dead_letter_headers
 from processor.adapters.jws import SignatureVerifier
 from processor.adapters.web_listener import ListenerLimits, WebListener
-from processor.adapters.webhook_intake import Handled, Ports, WebhookIntake
+from processor.adapters.webhook_intake import REPEATED, Handled, Ports, WebhookIntake
 from processor.adapters.webserver import Accept, WebhookLimits, webhook_app
 from processor.core.keys import canonical_id
 from processor.core.messages import WebhookReceived
@@ -108,6 +108,8 @@ class Ingestor:
         }
         if handled.status is not HTTPStatus.ACCEPTED:
             self._log_refusal(handled, facts)
+        elif handled.reason == REPEATED:
+            pass  # Whoever replays it decides how often: the metric counts them.
         elif handled.workflow_id is not None:
             log.info("webhook.accepted", workflow_id=handled.workflow_id, **facts)
         else:

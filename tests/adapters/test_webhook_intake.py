@@ -6,7 +6,7 @@ from http import HTTPStatus
 
 import pytest
 
-from processor.adapters.webhook_intake import Handled, Ports, Repeats, Trouble, WebhookIntake
+from processor.adapters.webhook_intake import REPEATED, Handled, Ports, Repeats, Trouble, WebhookIntake
 from processor.core.messages import WebhookReceived
 from processor.core.model import Instant
 from processor.core.webhook import BodyPaths, Refusal, Unreadable, read_body
@@ -104,11 +104,12 @@ async def test_content_is_irrelevant_before_the_signature() -> None:
 
 
 async def test_a_captured_webhook_fills_no_topic() -> None:
-    """Of the same genuine bytes ten a minute are published, the rest is told to come later; others do not suffer."""
+    """Of the same genuine bytes ten a minute are stored; the broker has enough of the rest; others do not suffer."""
     ports = FakePorts()
     intake = ports.intake()
-    reasons = [(await intake.accept(["signature"], BODY)).reason for _ in range(100)]
-    assert reasons == ["accepted"] * 10 + [Trouble.REPEATED_TOO_OFTEN] * 90
+    handled = [await intake.accept(["signature"], BODY) for _ in range(100)]
+    assert [one.reason for one in handled] == ["accepted"] * 10 + [REPEATED] * 90
+    assert {one.status for one in handled} == {HTTPStatus.ACCEPTED}
     assert len(ports.published) == 10
     assert (await intake.accept(["signature"], BODY + b" ")).reason == "accepted"
 
@@ -126,12 +127,18 @@ async def test_a_forgery_counts_as_no_repetition() -> None:
 def test_repetitions_are_counted_in_bounds() -> None:
     """A window begins anew after its time, or when the clock goes back; the body that is longest away is forgotten."""
     repeats = Repeats(times_max=1, window_ms=1_000, bodies_max=2)
-    assert [repeats.is_too_often(b"a", NOW + at) for at in (0, 1, 999, 1_000, 1_001)] == [
-        False,
-        True,
-        True,
-        False,
-        True,
-    ]
-    assert not repeats.is_too_often(b"a", NOW - 5_000)
-    assert [repeats.is_too_often(body, NOW - 5_000) for body in (b"b", b"c", b"c", b"a")] == [False, False, True, False]
+    repeats.stored(b"a", NOW)
+    assert [repeats.is_enough(b"a", NOW + at) for at in (0, 999, 1_000, -1)] == [True, True, False, False]
+    repeats.stored(b"a", NOW + 1_000)
+    assert [repeats.is_enough(b"a", NOW + at) for at in (999, 1_000, 1_999, 2_000)] == [False, True, True, False]
+    repeats.stored(b"b", NOW + 1_000)
+    repeats.stored(b"c", NOW + 1_000)
+    assert [repeats.is_enough(body, NOW + 1_000) for body in (b"a", b"b", b"c")] == [False, True, True]
+
+
+async def test_what_the_broker_did_not_take_is_no_repetition() -> None:
+    """Only what is stored may be answered with a 2xx: an outage does not turn repeats into thanks."""
+    ports = FakePorts(broker=BrokerUnavailable("away"))
+    intake = ports.intake()
+    statuses = {(await intake.accept(["signature"], BODY)).status for _ in range(30)}
+    assert statuses == {HTTPStatus.SERVICE_UNAVAILABLE}
