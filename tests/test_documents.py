@@ -14,7 +14,13 @@ from processor.adapters.event_headers import event_headers
 from processor.cli.main import COMMANDS
 from processor.roles.machines import CUSTODY, REQUEST_ID, REQUEST_KEY, RESULTS_TOPIC, WORKFLOW
 from processor.settings import DECIDERS, Settings
-from processor.settings_loading import FILE_VARIABLE, SECRETS_VARIABLE, all_settings
+from processor.settings_loading import (
+    FILE_VARIABLE,
+    PROVIDERS_PREFIX,
+    SECRETS_VARIABLE,
+    all_settings,
+    profile_settings,
+)
 from processor.telemetry import Metrics
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -58,7 +64,10 @@ def variables() -> frozenset[str]:
 
 def is_variable(name: str) -> bool:
     """Say whether a name is a setting; one that ends in `_` stands for all that begin so."""
-    return any(known.startswith(name) for known in variables()) if name.endswith("_") else name in variables()
+    profile = re.match(r"PROCESSOR_PROVIDERS__([A-Z0-9_]+?)__", name)
+    known = variables() | {one.variable for one in profile_settings(profile[1].lower())} if profile else variables()
+    is_beginning = name.endswith("_")
+    return any(one.startswith(name) for one in {*known, PROVIDERS_PREFIX}) if is_beginning else name in known
 
 
 def unknown_variables(text: str) -> list[str]:
@@ -150,8 +159,10 @@ def test_a_decision_says_what_it_costs_and_what_would_change_it() -> None:
 
 def test_a_name_that_is_none_is_seen() -> None:
     """The rules above can fail: each finds what it looks for."""
-    assert unknown_variables("`PROCESSOR_KAFKA__BOOTSTRAP_SERVER`, `PROCESSOR_API__…`") == [
-        "PROCESSOR_KAFKA__BOOTSTRAP_SERVER"
+    good = "`PROCESSOR_API__…`, `PROCESSOR_PROVIDERS__…`, `PROCESSOR_PROVIDERS__EU_BANK__TOKEN`"
+    assert unknown_variables(f"{good} `PROCESSOR_KAFKA__BOOTSTRAP_SERVER`, `PROCESSOR_PROVIDERS__EU__TOKENS`") == [
+        "PROCESSOR_KAFKA__BOOTSTRAP_SERVER",
+        "PROCESSOR_PROVIDERS__EU__TOKENS",
     ]
     assert unknown_metrics("onboarding_results_total onboarding_result_total") == ["onboarding_result_total"]
     assert unknown_commands("`processor resume x` and `processor resumes x`") == ["resumes"]

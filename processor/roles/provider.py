@@ -96,12 +96,13 @@ class ProviderSide:
         """Name what holds calls back and is no normal operation."""
         backlogs = {side: side.dispatcher.backlog() for side in self._sides}
         if any(HeldBy.PAUSES_UNREAD in backlog.held_by for backlog in backlogs.values()):
-            yield f"{self._settings.topics.control} is not read yet: no call starts before"
+            topic = self._settings.topics.control
+            yield f"{topic}, {HeldBy.PAUSES_UNREAD}: it is not read yet, no call starts before"
         for side, backlog in backlogs.items():
             yield from side.unready(backlog)
         pauses = {pause.workflow: pause for backlog in backlogs.values() for pause in backlog.paused}
         for pause in pauses.values():
-            yield f"workflow {pause.workflow} is paused: {pause.reason}, {pause.why}"
+            yield f"workflow {pause.workflow}, {HeldBy.PAUSE}: {pause.reason}, {pause.why}"
         if any(self._elsewhere.backlog().waiting.values()):
             for name in sorted(self.profiles.unconfigured):
                 yield f"provider {name} is not configured: its calls wait until it is"

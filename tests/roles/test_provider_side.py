@@ -1,0 +1,165 @@
+"""The provider's side of a process: several profiles, what they share, and what readiness and metrics say of them."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any, cast
+
+from prometheus_client import CollectorRegistry
+
+from processor.adapters.acked_producer import AckedProducer
+from processor.adapters.gate import HeldBy
+from processor.adapters.pauses import PauseReason, Standing
+from processor.core.catalogue import Catalogue, RecordTemplate, Workflow
+from processor.core.messages import Create
+from processor.core.proof import Operation, Proof
+from processor.engine.ports import Answer, Owned, Ticket
+from processor.roles.provider import ProviderSide
+from processor.roles.surroundings import Surroundings
+from processor.settings import Settings
+from processor.simulator.server import Simulator
+from processor.simulator.settings import settings_from
+from processor.telemetry import Metrics
+
+FIRST = Owned(0, 1)
+ALL = {"preparation": range(12), "launch": range(12), "completion": range(12)}
+COUNTS = dict.fromkeys(ALL, 12)
+KEY = {"key": "simulator-key", "secret": "simulator-secret"}
+NOWHERE = "http://127.0.0.1:1"
+
+
+class Side:
+    """A provider side without Kafka: what the control topic would say, a test says."""
+
+    def __init__(self, profiles: Mapping[str, Mapping[str, Any]]) -> None:
+        self.registry = CollectorRegistry()
+        people = RecordTemplate("people", {})
+        workflows = {name: Workflow(name, "definition", provider=name, record=people) for name in profiles}
+        default, others = (
+            profiles.get("default", {}),
+            {name: one for name, one in profiles.items() if name != "default"},
+        )
+        around = Surroundings(
+            settings=Settings.model_validate({"api": default, "providers": others}),
+            catalogue=Catalogue(workflows),
+            metrics=Metrics(self.registry),
+            start_id="start",
+            version="1",
+        )
+        self.side = ProviderSide(around, cast("AckedProducer", None))  # It would speak on the control topic only.
+        self.caller = self.side.caller("completion")
+        self.answers: asyncio.Queue[Answer] = asyncio.Queue()
+        self.caller.bind(self.answers.put_nowait)
+
+    def begin(self) -> None:
+        """Start, but for the control topic."""
+        for side in self.side._sides:  # noqa: SLF001  # all but the thread that reads Kafka
+            side.start()
+        self.side.profiles.open()
+        self.side.count(COUNTS)
+        self.side.share(ALL)
+
+    async def answered(self, key: str, call: Create) -> Any:  # noqa: ANN401  # any answer
+        self.caller.start([(Ticket(FIRST, key), call)], [])
+        async with asyncio.timeout(5):
+            answer = await self.answers.get()
+        assert answer.ticket.key == key
+        return answer.fact
+
+    def metric(self, name: str, **labels: str) -> float | None:
+        self.side.measure()
+        return self.registry.get_sample_value(f"onboarding_{name}", labels)
+
+
+@asynccontextmanager
+async def running(**profiles: Mapping[str, Any]) -> AsyncIterator[Side]:
+    """Give a side of these profiles, started."""
+    side = Side(profiles)
+    side.begin()
+    try:
+        yield side
+    finally:
+        await side.side.close()
+
+
+@asynccontextmanager
+async def simulators(*names: str) -> AsyncIterator[dict[str, tuple[Simulator, dict[str, Any]]]]:
+    """Start a provider for each name; gives each with the settings that reach it."""
+    started: dict[str, tuple[Simulator, dict[str, Any]]] = {}
+    try:
+        for name in names:
+            simulator = Simulator(settings_from({"key": f"{name}-key"}))
+            started[name] = (simulator, {**KEY, "base_url": await simulator.start(), "key": f"{name}-key"})
+        yield started
+    finally:
+        for simulator, _ in started.values():
+            await simulator.stop()
+
+
+def create(provider: str, workflow: str | None = None) -> Create:
+    return Create(Operation.CREATE_RECORD, workflow or provider, "request-1", 1, b"{}", provider)
+
+
+async def test_each_profile_has_a_client_and_a_token_of_its_own() -> None:
+    """A call reaches the provider that it names, with what that one knows us by; one that is away holds up no other."""
+    async with simulators("default", "bank") as started:
+        profiles = {name: settings for name, (_, settings) in started.items()}
+        async with running(**profiles, gone={"base_url": NOWHERE, "token": "tot_x"}) as side:
+            assert (await side.answered("a", create("gone"))).proof is Proof.NOT_SENT
+            assert (await side.answered("b", create("bank"))).proof is Proof.DONE
+            assert (await side.answered("c", create("default"))).proof is Proof.DONE
+            assert [*side.side.unready()] == ["provider gone, breaker: it is away, connect"]
+            assert not side.side.is_away
+            held = {name: side.metric("calls_held_back", provider=name, by="breaker") for name in ("bank", "gone")}
+            assert held == {"bank": 0, "gone": 1}
+
+
+async def test_readiness_says_what_is_no_normal_operation() -> None:
+    """Pauses unread, no token, a provider that is away, a paused workflow (once), a profile that is not there."""
+    side = Side({"default": {"base_url": NOWHERE, **KEY}, "bank": {"base_url": NOWHERE, "token": "tot_x"}})
+    told = [*side.side.unready()]
+    assert told == [
+        "onboarding.control, pauses-unread: it is not read yet, no call starts before",
+        "provider default, token: no token was obtained yet",
+    ]
+    side.begin()
+    pause = Standing("bank", 0, is_paused=True, at=0, reason=PauseReason.OPERATOR, why="maintenance")
+    side.side.profiles.heard("bank", pause)
+    side.caller.start([(Ticket(FIRST, "a"), create("never"))], [])
+    while len([*side.side.unready()]) < 3:  # noqa: ASYNC110  # the loop has to turn a few times
+        await asyncio.sleep(0.01)
+    told = [*side.side.unready()]
+    assert told[0].startswith("provider default, token: ")
+    assert told[1:] == [
+        "workflow bank, pause: operator, maintenance",
+        "provider never is not configured: its calls wait until it is",
+    ]
+    assert side.metric("paused_workflows", workflow="bank") == 1
+    assert side.metric("calls_held_back", provider="bank", by="pause") == 1
+    await side.side.close()
+
+
+async def test_slots_follow_the_partitions_that_are_ours() -> None:
+    """None without partitions, all of them in one process, a decider's share of them in one that runs it alone."""
+    async with running(default={"base_url": NOWHERE, "token": "tot_x", "calls_in_flight_max": 120}) as side:
+        assert side.metric("call_slots", provider="default") == 120
+        side.side.share({"completion": range(6)})
+        assert side.metric("call_slots", provider="default") == 30
+        side.side.share({"completion": ()})
+        assert side.metric("call_slots", provider="default") == 0
+
+
+async def test_the_only_provider_that_is_needed_is_away() -> None:
+    """Then preparation takes nothing more in; a profile that no workflow uses makes no difference."""
+    async with running(default={"base_url": NOWHERE, "token": "tot_x"}) as side:
+        assert not side.side.is_away
+        assert (await side.answered("a", create("default"))).proof is Proof.NOT_SENT
+        assert side.side.is_away
+
+
+def test_what_may_hold_calls_back_is_a_closed_list() -> None:
+    """The metric's help names every word of it."""
+    registry = CollectorRegistry()
+    Metrics(registry)
+    [sentence] = [family.documentation for family in registry.collect() if family.name == "onboarding_calls_held_back"]
+    assert [by for by in HeldBy if by not in sentence] == []
