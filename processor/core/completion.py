@@ -9,7 +9,9 @@ Rules:
 - The deadline ends a request EXPIRED, once. After that, as after every give-up, a real outcome is published once
   more, as revision 2; a window without one closes in silence.
 - A webhook of a workflow that nobody started is kept for the grace period, for our own start may be on its way; then
-  one read tells which record it belongs to, and `launch` hears of it.
+  one read tells which record it belongs to, and `launch` hears of it (`completion_unknown.py`).
+- A workflow gives way to a newer one of the same request, unless its end is known: then custody passes on, and nothing
+  of it counts any more. A replacement may come before the start of what it replaces; it waits for it.
 - A final phase is never left, and is forgotten later than anyone keeps telling us of it.
 
 `WorkflowState.poll_at` is when to read next, or again while a read is open, should its answer be lost;
@@ -17,24 +19,28 @@ Rules:
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
-from processor.core.catalogue import Catalogue, ResultShape, Workflow
 from processor.core.completion_steps import (
     HEAD,
-    CompletionPolicy,
+    Terms,
     end,
     forgotten,
+    is_answer_to,
     kept,
+    new_state,
     read,
+    read_failed,
+    remembered_until,
     result_of,
     wait,
 )
-from processor.core.keys import launch_key
+from processor.core.completion_unknown import forget_later, grace_over, observed, webhook_early
+from processor.core.keys import canonical_id
 from processor.core.messages import (
     CustodyUnreadable,
-    Observed,
+    Replaced,
     ResultRead,
     Resumed,
     Started,
@@ -46,21 +52,20 @@ from processor.core.model import Instant, Origin, Outcome, Reason, Witness
 from processor.core.proof import Proof
 from processor.core.result_body import NOT_CONFIGURED, UNAVAILABLE, PublishedResult, published_result, wants_result
 from processor.core.results import finished, finished_started
-from processor.core.schedule import next_poll_at, retry_ms
+from processor.core.schedule import next_poll_at
 from processor.core.state import CompletionPhase, Decision, Part, WorkflowState
 
-Fact: TypeAlias = Started | WebhookReceived | CustodyUnreadable | StatusRead | ResultRead | TimerFired | Resumed
+Fact: TypeAlias = (
+    Started | Replaced | WebhookReceived | CustodyUnreadable | StatusRead | ResultRead | TimerFired | Resumed
+)
 Phase: TypeAlias = CompletionPhase
 
 CLAIMS_MAX = 64  # Requests that are remembered for having claimed a workflow of another one.
 
 
 @dataclass(frozen=True, slots=True)
-class Completion:
+class Completion(Terms):
     """Decides what becomes of one workflow."""
-
-    catalogue: Catalogue
-    policy: CompletionPolicy = field(default_factory=CompletionPolicy)
 
     def decide(self, state: Mapping[str, Part], fact: Fact, now: Instant) -> Decision:
         """Fold one fact into one workflow and say what must happen next."""
@@ -68,33 +73,29 @@ class Completion:
         assert head is None or isinstance(head, WorkflowState), "the head of a workflow is of another decider"
         return RULES[head.phase if head else None, type(fact)](self, head, fact, now)
 
-    def workflow_of(self, started: Started) -> Workflow:
-        """Return the catalogue's entry; one that was removed meanwhile publishes no result body."""
-        name = started.origin.workflow
-        return self.catalogue.find(name) or Workflow(name, definition="", result_shape=ResultShape.NONE)
 
-
-def _began(completion: Completion, head: WorkflowState | None, fact: Started, now: Instant) -> Decision:
+def _began(terms: Terms, head: WorkflowState | None, fact: Started, now: Instant) -> Decision:
     """Take custody: read at once where something says that it may have ended, else poll."""
-    workflow = completion.workflow_of(fact)
+    workflow = terms.workflow_of(fact)
     is_final = _is_in(workflow.success, fact.status) or _is_in(workflow.failure, fact.status)
     head = replace(
-        head or _new(Phase.RUNNING, fact.workflow_id, None, now),
+        head or new_state(Phase.RUNNING, fact.workflow_id, now),
         phase=Phase.RUNNING,
         workflow_id=fact.workflow_id,
         started=fact,
         status=fact.status,
         polls=0,
+        silent=(),
         failures=0,
-        closes_at=fact.origin.deadline_at if fact.revision == 1 else now + completion.policy.amendment_ms,
+        closes_at=fact.origin.deadline_at if fact.revision == 1 else now + terms.policy.amendment_ms,
         seen_by=fact.told_by if is_final and fact.told_by is not Witness.OPERATOR else None,
     )
     if is_final or head.webhook_at is not None:
-        return read(completion.policy, head, now)
-    return wait(replace(head, polls=1), _next_poll_at(completion, head, fact, now))
+        return read(terms, head, now)
+    return wait(replace(head, polls=1), _next_poll_at(terms, head, fact, now))
 
 
-def _claimed_again(_: Completion, head: WorkflowState, fact: Started, now: Instant) -> Decision:
+def _claimed_again(_: Terms, head: WorkflowState, fact: Started, now: Instant) -> Decision:
     """End a request that claims the workflow of another one, once; a repeated start changes nothing."""
     claims = _with_claim(head, fact.origin.request_id)
     if claims is None:
@@ -110,7 +111,50 @@ def _claimed_again(_: Completion, head: WorkflowState, fact: Started, now: Insta
     return kept(head, outputs=(replace(undetermined, status=None, workflow_id=None, candidates=candidates),))
 
 
-def _unreadable(completion: Completion, head: WorkflowState | None, fact: CustodyUnreadable, now: Instant) -> Decision:
+def _replaced(terms: Terms, head: WorkflowState, fact: Replaced, now: Instant) -> Decision:
+    """Give way to the newer workflow; to one of a request that was refused here, as an amendment."""
+    started, request_id = head.started, fact.started.origin.request_id
+    if canonical_id(fact.workflow_id) == canonical_id(fact.started.workflow_id):
+        return Decision()
+    if started is None or started.origin.request_id != request_id:
+        is_undetermined = request_id in head.claimed_by
+        return Decision(outputs=(replace(fact.started, revision=2),)) if is_undetermined else Decision()
+    if head.phase in {Phase.FETCHING, Phase.ENDED}:
+        return Decision()  # Its request has its result, or is about to.
+    return end(terms.policy, head, replace(fact.started, revision=started.revision), now)
+
+
+def _replaced_early(terms: Terms, head: WorkflowState | None, fact: Replaced, now: Instant) -> Decision:
+    """Wait for the start of what gives way: it comes from another partition where that one was a replacement too.
+
+    One that never comes was not taken, or is forgotten: then its request has its result, and needs no newer workflow.
+    """
+    if canonical_id(fact.workflow_id) == canonical_id(fact.started.workflow_id):
+        return Decision()
+    closes_at = remembered_until(terms.policy, fact.started, now)
+    head = head or new_state(Phase.REPLACED, fact.workflow_id, closes_at)
+    return kept(
+        replace(head, phase=Phase.REPLACED, started=fact.started, poll_at=None, closes_at=closes_at, is_waiting=False)
+    )
+
+
+def _passed_on(terms: Terms, head: WorkflowState, fact: Started, now: Instant) -> Decision:
+    """Pass custody on as soon as it comes; another request only claims a workflow that is not its own."""
+    newer = head.started
+    if newer is None or newer.origin.request_id != fact.origin.request_id:
+        return _claimed_again(terms, head, fact, now)
+    return end(terms.policy, head, replace(newer, revision=fact.revision), now)
+
+
+def _passed_on_unread(terms: Terms, head: WorkflowState, fact: CustodyUnreadable, now: Instant) -> Decision:
+    """Pass custody on although it cannot be read: the newer workflow's start says all of it again."""
+    newer = head.started
+    if newer is None or newer.origin.request_id != fact.request_id:
+        return _unreadable(terms, head, fact, now)
+    return end(terms.policy, head, newer, now)
+
+
+def _unreadable(terms: Terms, head: WorkflowState | None, fact: CustodyUnreadable, now: Instant) -> Decision:
     """End a request whose start cannot be read, where this workflow does not know it already."""
     origin = Origin(fact.request_id, fact.workflow, fact.key, fact.results_topic, fact.at, fact.at, fact.at)
     claims = _with_claim(head, fact.request_id) if head else (fact.request_id,)
@@ -119,94 +163,81 @@ def _unreadable(completion: Completion, head: WorkflowState | None, fact: Custod
     message = "the message that carried this request to its end cannot be read"
     bare = finished(origin, Outcome.UNDETERMINED, now, reason=Reason.CUSTODY_UNREADABLE, message=message)
     undetermined = replace(bare, candidates=(fact.state_key,))
-    head = replace(head or _new(Phase.ENDED, fact.state_key, None, now), claimed_by=claims)
+    head = replace(head or new_state(Phase.ENDED, fact.state_key, now), claimed_by=claims)
     if head.started is None:
-        return end(completion.policy, head, undetermined, now)
+        return end(terms.policy, head, undetermined, now)
     return kept(head, outputs=(undetermined,))
 
 
-def _webhook_early(completion: Completion, _: None, fact: WebhookReceived, now: Instant) -> Decision:
-    """Wait for our own start: a webhook may overtake it."""
-    return kept(_new(Phase.EARLY, fact.workflow_id, fact.received_at, now + completion.policy.grace_ms))
-
-
-def _webhook_came(completion: Completion, head: WorkflowState, fact: WebhookReceived, now: Instant) -> Decision:
+def _webhook_came(terms: Terms, head: WorkflowState, fact: WebhookReceived, now: Instant) -> Decision:
     """Read now; while a read is open, again after it; between the two reads of a failure, not sooner."""
     head = replace(head, webhook_at=fact.received_at if head.webhook_at is None else head.webhook_at)
     if head.is_waiting:
         return kept(replace(head, has_hint=True))
     if head.ended_badly_reads:
         return kept(head)
-    return read(completion.policy, replace(head, polls=0), now)
+    return read(terms, replace(head, polls=0), now)
 
 
-def _status_read(completion: Completion, head: WorkflowState, fact: StatusRead, now: Instant) -> Decision:
+def _status_read(terms: Terms, head: WorkflowState, fact: StatusRead, now: Instant) -> Decision:
     """Follow what the provider says of a workflow that a request holds."""
     started = head.started
-    if started is None or not _is_answer_to(head, fact):
+    if started is None or not is_answer_to(head, fact):
         return Decision()
     if fact.proof is Proof.REFUSED:  # It may be slow to appear: ask on, as if it were running.
-        return _read_in_vain(completion, head, started, now)
+        return _read_in_vain(terms, head, started, now)
     if fact.proof is not Proof.DONE:
-        return _read_failed(head, fact, now)
+        return read_failed(head, fact, now)
     head = replace(head, status=fact.status, failures=0)
-    workflow = completion.workflow_of(started)
+    workflow = terms.workflow_of(started)
     if _is_in(workflow.success, fact.status):
-        return _ended_well(completion, _seen(head, now), started, now)
+        return _ended_well(terms, _seen(head, now), started, now)
     if _is_in(workflow.failure, fact.status):
-        return _ended_badly(completion, _seen(head, now), started, now)
+        return _ended_badly(terms, _seen(head, now), started, now)
     refuted = replace(head, ended_badly_reads=0, ended_at=None, seen_by=None)
-    return _read_in_vain(completion, refuted if head.has_hint else replace(refuted, webhook_at=None), started, now)
+    return _read_in_vain(terms, refuted if head.has_hint else replace(refuted, webhook_at=None), started, now)
 
 
-def _read_in_vain(completion: Completion, head: WorkflowState, started: Started, now: Instant) -> Decision:
+def _read_in_vain(terms: Terms, head: WorkflowState, started: Started, now: Instant) -> Decision:
     if head.has_hint:
-        return read(completion.policy, replace(head, polls=0), now)
-    poll_at = _next_poll_at(completion, head, started, now)
+        return read(terms, replace(head, polls=0), now)
+    poll_at = _next_poll_at(terms, head, started, now)
     return wait(replace(head, polls=head.polls + 1, failures=0), poll_at)
 
 
-def _read_failed(head: WorkflowState, fact: StatusRead | ResultRead, now: Instant) -> Decision:
-    failures = head.failures + 1
-    wait_ms = retry_ms(failures, seed=head.workflow_id, asked_ms=fact.wait_ms)
-    return wait(replace(head, failures=failures), now + wait_ms)
-
-
-def _ended_well(completion: Completion, head: WorkflowState, started: Started, now: Instant) -> Decision:
+def _ended_well(terms: Terms, head: WorkflowState, started: Started, now: Instant) -> Decision:
     """Read the result, where anything of it is published."""
-    workflow = completion.workflow_of(started)
+    workflow = terms.workflow_of(started)
     if not wants_result(workflow):
-        return _completed(completion, head, started, PublishedResult(result_omitted=NOT_CONFIGURED), now)
-    return read(completion.policy, replace(head, phase=Phase.FETCHING), now)
+        return _completed(terms, head, started, PublishedResult(result_omitted=NOT_CONFIGURED), now)
+    return read(terms, replace(head, phase=Phase.FETCHING), now)
 
 
-def _ended_badly(completion: Completion, head: WorkflowState, started: Started, now: Instant) -> Decision:
+def _ended_badly(terms: Terms, head: WorkflowState, started: Started, now: Instant) -> Decision:
     """Believe a failure status only when it is read again: nobody has published the list of them."""
     head = replace(head, ended_badly_reads=head.ended_badly_reads + 1)
-    if head.ended_badly_reads < completion.policy.ended_badly_reads:
-        return wait(head, now + completion.policy.confirm_ms)
+    if head.ended_badly_reads < terms.policy.ended_badly_reads:
+        return wait(head, now + terms.policy.confirm_ms)
     message = "the provider says that it ended badly, read twice"
     failed = finished_started(started, Outcome.FAILED, now, reason=Reason.ENDED_BADLY, message=message)
-    return end(completion.policy, head, result_of(head, failed), now)
+    return end(terms.policy, head, result_of(head, failed), now)
 
 
-def _result_read(completion: Completion, head: WorkflowState, fact: ResultRead, now: Instant) -> Decision:
+def _result_read(terms: Terms, head: WorkflowState, fact: ResultRead, now: Instant) -> Decision:
     """Publish what the workflow found; a result that stays away does not keep the request from its end."""
     started = head.started
-    if started is None or not _is_answer_to(head, fact):
+    if started is None or not is_answer_to(head, fact):
         return Decision()
     if fact.proof is Proof.DONE:
-        body = published_result(fact, completion.workflow_of(started), completion.policy.result_bytes_max)
-        return _completed(completion, head, started, body, now)
+        body = published_result(fact, terms.workflow_of(started), terms.policy.result_bytes_max)
+        return _completed(terms, head, started, body, now)
     waited_ms = now - (now if head.ended_at is None else head.ended_at)
-    if fact.proof is Proof.REFUSED and waited_ms >= completion.policy.result_wait_ms:
-        return _completed(completion, head, started, PublishedResult(result_omitted=UNAVAILABLE), now)
-    return _read_failed(head, fact, now)
+    if fact.proof is Proof.REFUSED and waited_ms >= terms.policy.result_wait_ms:
+        return _completed(terms, head, started, PublishedResult(result_omitted=UNAVAILABLE), now)
+    return read_failed(head, fact, now)
 
 
-def _completed(
-    completion: Completion, head: WorkflowState, started: Started, body: PublishedResult, now: Instant
-) -> Decision:
+def _completed(terms: Terms, head: WorkflowState, started: Started, body: PublishedResult, now: Instant) -> Decision:
     reason = Reason.RESULT_UNAVAILABLE if body.result_omitted == UNAVAILABLE else None
     completed = replace(
         result_of(head, finished_started(started, Outcome.COMPLETED, now, reason=reason)),
@@ -216,59 +247,32 @@ def _completed(
         result_bytes=body.result_bytes,
         result_omitted=body.result_omitted,
     )
-    return end(completion.policy, head, completed, now)
+    return end(terms.policy, head, completed, now)
 
 
-def _observed(completion: Completion, head: WorkflowState, fact: StatusRead, now: Instant) -> Decision:
-    """Tell `launch` which record a workflow belongs to that nobody started here."""
-    if not _is_answer_to(head, fact):
-        return Decision()
-    if fact.proof is Proof.REFUSED:
-        head = replace(head, polls=head.polls + 1)
-    if fact.proof is not Proof.DONE and head.polls < completion.policy.refusals_max:
-        return _read_failed(head, fact, now)
-    if fact.proof is not Proof.DONE or not (key := launch_key(fact.record_id, fact.case_id, "")):
-        return _forget_later(completion, head, now)
-    received_at = now if head.webhook_at is None else head.webhook_at
-    observed = Observed(
-        key, head.workflow_id, fact.record_id, fact.case_id, fact.status or "", received_at, observed_at=now
-    )
-    return replace(_forget_later(completion, head, now), outputs=(observed,))
-
-
-def _forget_later(completion: Completion, head: WorkflowState, now: Instant) -> Decision:
-    closes_at = now + completion.policy.forgetting_ms
-    return kept(replace(head, phase=Phase.FORGETTING, poll_at=None, closes_at=closes_at, is_waiting=False))
-
-
-def _woken(completion: Completion, head: WorkflowState, fact: TimerFired, now: Instant) -> Decision:
+def _woken(terms: Terms, head: WorkflowState, fact: TimerFired, now: Instant) -> Decision:
     """End the phase whose time is over, else read: a poll is due, or the answer of the open read was lost."""
     if head.timer is None or fact.due_at != head.timer.due_at:
         return Decision()
     if fact.due_at >= head.closes_at:
-        return CLOSING[head.phase](completion, head, now)
-    return read(completion.policy, replace(head, failures=head.failures + 1) if head.is_waiting else head, now)
+        return CLOSING[head.phase](terms, head, now)
+    return read(terms, replace(head, failures=head.failures + 1) if head.is_waiting else head, now)
 
 
-def _grace_over(completion: Completion, head: WorkflowState, now: Instant) -> Decision:
-    observing = replace(head, phase=Phase.OBSERVING, closes_at=now + completion.policy.observing_ms)
-    return read(completion.policy, observing, now)
-
-
-def _window_over(completion: Completion, head: WorkflowState, now: Instant) -> Decision:
+def _window_over(terms: Terms, head: WorkflowState, now: Instant) -> Decision:
     """End a request at its deadline, but not for ever; after its amendment window, in silence."""
     started = head.started
     if started is None:
         return forgotten()
     if started.revision == 1:
-        return _expired(completion, head, started, now)
+        return _expired(terms, head, started, now)
     if head.phase is Phase.FETCHING:
         # It did end well: that much is known.
-        return _completed(completion, head, started, PublishedResult(result_omitted=UNAVAILABLE), now)
+        return _completed(terms, head, started, PublishedResult(result_omitted=UNAVAILABLE), now)
     return forgotten()
 
 
-def _expired(completion: Completion, head: WorkflowState, started: Started, now: Instant) -> Decision:
+def _expired(terms: Terms, head: WorkflowState, started: Started, now: Instant) -> Decision:
     """Publish EXPIRED and go on asking, slowly: what is open or scheduled stays so."""
     message = "the deadline passed before the workflow's end was known"
     bare = finished_started(started, Outcome.EXPIRED, now, reason=Reason.DEADLINE_PASSED, message=message)
@@ -277,21 +281,21 @@ def _expired(completion: Completion, head: WorkflowState, started: Started, now:
         head,
         phase=head.phase if head.phase is Phase.FETCHING else Phase.EXPIRED,
         started=replace(started, revision=2),
-        closes_at=now + completion.policy.amendment_ms,
+        closes_at=now + terms.policy.amendment_ms,
     )
     return kept(head, outputs=(expired,))
 
 
-def _forgotten(_: Completion, __: WorkflowState, ___: Instant) -> Decision:
+def _forgotten(_: Terms, __: WorkflowState, ___: Instant) -> Decision:
     return forgotten()
 
 
-def _resumed(completion: Completion, head: WorkflowState, _: Resumed, now: Instant) -> Decision:
+def _resumed(terms: Terms, head: WorkflowState, _: Resumed, now: Instant) -> Decision:
     """Read again what the former owner had open."""
-    return read(completion.policy, head, now) if head.is_waiting else Decision()
+    return read(terms, head, now) if head.is_waiting else Decision()
 
 
-def _ignored(_: Completion, __: WorkflowState | None, ___: Fact, ____: Instant) -> Decision:
+def _ignored(_: Terms, __: WorkflowState | None, ___: Fact, ____: Instant) -> Decision:
     """Change nothing."""
     return Decision()
 
@@ -299,13 +303,15 @@ def _ignored(_: Completion, __: WorkflowState | None, ___: Fact, ____: Instant) 
 # (phase, kind of fact) -> rule. A missing pair is a bug, never a silent no-op.
 RULES: Mapping[tuple[Phase | None, type[Fact]], Callable[..., Decision]] = {
     (None, Started): _began,
-    (None, WebhookReceived): _webhook_early,
+    (None, Replaced): _replaced_early,
+    (None, WebhookReceived): webhook_early,
     (None, CustodyUnreadable): _unreadable,
     (None, StatusRead): _ignored,
     (None, ResultRead): _ignored,
     (None, TimerFired): _ignored,
     (None, Resumed): _ignored,
     (Phase.EARLY, Started): _began,
+    (Phase.EARLY, Replaced): _replaced_early,
     (Phase.EARLY, WebhookReceived): _ignored,
     (Phase.EARLY, CustodyUnreadable): _unreadable,
     (Phase.EARLY, StatusRead): _ignored,
@@ -313,20 +319,31 @@ RULES: Mapping[tuple[Phase | None, type[Fact]], Callable[..., Decision]] = {
     (Phase.EARLY, TimerFired): _woken,
     (Phase.EARLY, Resumed): _ignored,
     (Phase.OBSERVING, Started): _began,
+    (Phase.OBSERVING, Replaced): _replaced_early,
     (Phase.OBSERVING, WebhookReceived): _ignored,
     (Phase.OBSERVING, CustodyUnreadable): _unreadable,
-    (Phase.OBSERVING, StatusRead): _observed,
+    (Phase.OBSERVING, StatusRead): observed,
     (Phase.OBSERVING, ResultRead): _ignored,
     (Phase.OBSERVING, TimerFired): _woken,
     (Phase.OBSERVING, Resumed): _resumed,
     (Phase.FORGETTING, Started): _began,
+    (Phase.FORGETTING, Replaced): _replaced_early,
     (Phase.FORGETTING, WebhookReceived): _ignored,
     (Phase.FORGETTING, CustodyUnreadable): _unreadable,
     (Phase.FORGETTING, StatusRead): _ignored,
     (Phase.FORGETTING, ResultRead): _ignored,
     (Phase.FORGETTING, TimerFired): _woken,
     (Phase.FORGETTING, Resumed): _ignored,
+    (Phase.REPLACED, Started): _passed_on,
+    (Phase.REPLACED, Replaced): _ignored,
+    (Phase.REPLACED, WebhookReceived): _ignored,
+    (Phase.REPLACED, CustodyUnreadable): _passed_on_unread,
+    (Phase.REPLACED, StatusRead): _ignored,
+    (Phase.REPLACED, ResultRead): _ignored,
+    (Phase.REPLACED, TimerFired): _woken,
+    (Phase.REPLACED, Resumed): _ignored,
     (Phase.RUNNING, Started): _claimed_again,
+    (Phase.RUNNING, Replaced): _replaced,
     (Phase.RUNNING, WebhookReceived): _webhook_came,
     (Phase.RUNNING, CustodyUnreadable): _unreadable,
     (Phase.RUNNING, StatusRead): _status_read,
@@ -334,6 +351,7 @@ RULES: Mapping[tuple[Phase | None, type[Fact]], Callable[..., Decision]] = {
     (Phase.RUNNING, TimerFired): _woken,
     (Phase.RUNNING, Resumed): _resumed,
     (Phase.FETCHING, Started): _claimed_again,
+    (Phase.FETCHING, Replaced): _replaced,
     (Phase.FETCHING, WebhookReceived): _ignored,
     (Phase.FETCHING, CustodyUnreadable): _unreadable,
     (Phase.FETCHING, StatusRead): _ignored,
@@ -341,6 +359,7 @@ RULES: Mapping[tuple[Phase | None, type[Fact]], Callable[..., Decision]] = {
     (Phase.FETCHING, TimerFired): _woken,
     (Phase.FETCHING, Resumed): _resumed,
     (Phase.EXPIRED, Started): _claimed_again,
+    (Phase.EXPIRED, Replaced): _replaced,
     (Phase.EXPIRED, WebhookReceived): _webhook_came,
     (Phase.EXPIRED, CustodyUnreadable): _unreadable,
     (Phase.EXPIRED, StatusRead): _status_read,
@@ -348,6 +367,7 @@ RULES: Mapping[tuple[Phase | None, type[Fact]], Callable[..., Decision]] = {
     (Phase.EXPIRED, TimerFired): _woken,
     (Phase.EXPIRED, Resumed): _resumed,
     (Phase.ENDED, Started): _claimed_again,
+    (Phase.ENDED, Replaced): _replaced,
     (Phase.ENDED, WebhookReceived): _ignored,
     (Phase.ENDED, CustodyUnreadable): _unreadable,
     (Phase.ENDED, StatusRead): _ignored,
@@ -357,10 +377,11 @@ RULES: Mapping[tuple[Phase | None, type[Fact]], Callable[..., Decision]] = {
 }
 
 # phase -> what happens when it closes by itself.
-CLOSING: Mapping[Phase, Callable[[Completion, WorkflowState, Instant], Decision]] = {
-    Phase.EARLY: _grace_over,
-    Phase.OBSERVING: _forget_later,
+CLOSING: Mapping[Phase, Callable[[Terms, WorkflowState, Instant], Decision]] = {
+    Phase.EARLY: grace_over,
+    Phase.OBSERVING: forget_later,
     Phase.FORGETTING: _forgotten,
+    Phase.REPLACED: _forgotten,
     Phase.RUNNING: _window_over,
     Phase.FETCHING: _window_over,
     Phase.EXPIRED: _window_over,
@@ -368,35 +389,9 @@ CLOSING: Mapping[Phase, Callable[[Completion, WorkflowState, Instant], Decision]
 }
 
 
-def _new(phase: Phase, workflow_id: str, webhook_at: Instant | None, closes_at: Instant) -> WorkflowState:
-    return WorkflowState(
-        phase=phase,
-        workflow_id=workflow_id,
-        started=None,
-        webhook_at=webhook_at,
-        has_hint=False,
-        status=None,
-        attempt=0,
-        polls=0,
-        failures=0,
-        poll_at=None,
-        closes_at=closes_at,
-        ended_badly_reads=0,
-        ended_at=None,
-        seen_by=None,
-        claimed_by=(),
-        timer=None,
-        is_waiting=False,
-    )
-
-
 def _is_in(words: frozenset[str], status: str | None) -> bool:
     """Say whether a status is one of those words, whatever its case."""
     return status is not None and status.strip().upper() in {word.upper() for word in words}
-
-
-def _is_answer_to(head: WorkflowState, fact: StatusRead | ResultRead) -> bool:
-    return head.is_waiting and fact.attempt == head.attempt
 
 
 def _with_claim(head: WorkflowState, request_id: str) -> tuple[str, ...] | None:
@@ -413,8 +408,8 @@ def _seen(head: WorkflowState, now: Instant) -> WorkflowState:
     return replace(head, seen_by=witness, ended_at=now if head.ended_at is None else head.ended_at)
 
 
-def _next_poll_at(completion: Completion, head: WorkflowState, started: Started, now: Instant) -> Instant:
+def _next_poll_at(terms: Terms, head: WorkflowState, started: Started, now: Instant) -> Instant:
     """Say when to poll next; after a give-up the wait may grow further."""
-    poll = completion.workflow_of(started).poll
-    max_ms = poll.max_ms if started.revision == 1 else max(poll.max_ms, completion.policy.amendment_poll_ms_max)
+    poll = terms.workflow_of(started).poll
+    max_ms = poll.max_ms if started.revision == 1 else max(poll.max_ms, terms.policy.amendment_poll_ms_max)
     return next_poll_at(now, head.polls, seed=head.workflow_id, first_ms=poll.first_ms, max_ms=max_ms)

@@ -1,17 +1,22 @@
 """The steps that `completion` is made of: read, wait, end, and how a workflow's state is written down."""
 
-from dataclasses import dataclass, replace
+from collections import Counter
+from dataclasses import dataclass, field, replace
 
-from processor.core.messages import Call, Finished, Output, ReadResult, ReadStatus
+from processor.core.catalogue import Catalogue, ResultShape, ResultSource, Workflow
+from processor.core.messages import Call, Finished, Output, ReadResult, ReadStatus, ResultRead, Started, StatusRead
 from processor.core.model import (
     DAY_MS,
+    DEFAULT_PROVIDER,
     HOUR_MS,
     MINUTE_MS,
     SECOND_MS,
+    ApiVersion,
     Instant,
     Timer,
     Witness,
 )
+from processor.core.schedule import retry_ms
 from processor.core.state import CompletionPhase, Decision, WorkflowState
 
 HEAD = "head"
@@ -37,6 +42,55 @@ class CompletionPolicy:
     memory_deadline_ms_max: int = 90 * DAY_MS  # ... or after that, where the deadline is further away.
 
 
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What a decision depends on beside state, fact and time."""
+
+    catalogue: Catalogue
+    policy: CompletionPolicy = field(default_factory=CompletionPolicy)
+
+    def workflow_of(self, started: Started) -> Workflow:
+        """Return the catalogue's entry; one that was removed meanwhile publishes no result body."""
+        name = started.origin.workflow
+        return self.catalogue.find(name) or Workflow(name, definition="", result_shape=ResultShape.NONE)
+
+
+def new_state(
+    phase: CompletionPhase,
+    workflow_id: str,
+    closes_at: Instant,
+    *,
+    webhook_at: Instant | None = None,
+    provider: str = DEFAULT_PROVIDER,
+) -> WorkflowState:
+    """Return the state of a workflow of which nothing else is known."""
+    return WorkflowState(
+        phase=phase,
+        workflow_id=workflow_id,
+        started=None,
+        webhook_at=webhook_at,
+        has_hint=False,
+        status=None,
+        attempt=0,
+        polls=0,
+        failures=0,
+        poll_at=None,
+        closes_at=closes_at,
+        ended_badly_reads=0,
+        ended_at=None,
+        seen_by=None,
+        claimed_by=(),
+        timer=None,
+        is_waiting=False,
+        provider=provider,
+    )
+
+
+def is_answer_to(head: WorkflowState, fact: StatusRead | ResultRead) -> bool:
+    """Say whether a fact answers the open read."""
+    return head.is_waiting and fact.attempt == head.attempt
+
+
 def kept(head: WorkflowState, calls: tuple[Call, ...] = (), outputs: tuple[Output, ...] = ()) -> Decision:
     """Return the decision that writes this state, with the timer that its instants ask for."""
     if head.poll_at is not None and head.poll_at < head.closes_at:
@@ -51,17 +105,44 @@ def forgotten() -> Decision:
     return Decision({HEAD: None})
 
 
-def read(policy: CompletionPolicy, head: WorkflowState, now: Instant) -> Decision:
+def read(terms: Terms, head: WorkflowState, now: Instant) -> Decision:
     """Read what the phase needs, as the next attempt; every hint up to now is answered by it."""
     attempt = head.attempt + 1
-    lost_at = now + (policy.answer_lost_ms << min(head.failures, LOSSES_MAX))
-    name = head.started.origin.workflow if head.started else None
-    call: Call
-    if head.phase is CompletionPhase.FETCHING and name is not None:
-        call = ReadResult(name, head.workflow_id, attempt)
-    else:
-        call = ReadStatus(name, head.workflow_id, attempt)
-    return kept(replace(head, attempt=attempt, has_hint=False, poll_at=lost_at, is_waiting=True), (call,))
+    lost_at = now + (terms.policy.answer_lost_ms << min(head.failures, LOSSES_MAX))
+    reading = replace(head, attempt=attempt, has_hint=False, poll_at=lost_at, is_waiting=True)
+    return kept(reading, (_call_of(terms, reading),))
+
+
+def _call_of(terms: Terms, head: WorkflowState) -> ReadStatus | ReadResult:
+    """Return the open read: a request's by the profile and version that it was accepted with, wherever it is now."""
+    if head.started is None:
+        api = api_asked(terms.catalogue, head)
+        return ReadStatus(None, head.workflow_id, head.attempt, head.provider, api)
+    origin = head.started.origin
+    if head.phase is not CompletionPhase.FETCHING:
+        return ReadStatus(origin.workflow, head.workflow_id, head.attempt, origin.provider, origin.api)
+    is_in_case = terms.workflow_of(head.started).result_source is ResultSource.CASE
+    case_id = head.started.case_id if is_in_case else None
+    return ReadResult(origin.workflow, head.workflow_id, head.attempt, origin.provider, origin.api, case_id)
+
+
+def api_asked(catalogue: Catalogue, head: WorkflowState) -> ApiVersion:
+    """Return the version by which an unknown workflow is asked for: each in turn that may still tell whose it is."""
+    apis = [api for api in apis_of(catalogue, head.provider) if api not in head.silent]
+    return apis[head.failures % len(apis)] if apis else ApiVersion.RECORDS
+
+
+def apis_of(catalogue: Catalogue, provider: str) -> tuple[ApiVersion, ...]:
+    """Return the versions that workflows of a provider profile speak, the most used first."""
+    used = Counter(workflow.api for workflow in catalogue.serving(provider))
+    return tuple(sorted(used, key=lambda api: (-used[api], api)))
+
+
+def read_failed(head: WorkflowState, fact: StatusRead | ResultRead, now: Instant) -> Decision:
+    """Read again after a back-off, or when the provider asked us to."""
+    failures = head.failures + 1
+    wait_ms = retry_ms(failures, seed=head.workflow_id, asked_ms=fact.wait_ms)
+    return wait(replace(head, failures=failures), now + wait_ms)
 
 
 def wait(head: WorkflowState, poll_at: Instant) -> Decision:
@@ -69,15 +150,13 @@ def wait(head: WorkflowState, poll_at: Instant) -> Decision:
     return kept(replace(head, poll_at=poll_at, is_waiting=False))
 
 
-def end(policy: CompletionPolicy, head: WorkflowState, finished: Finished, now: Instant) -> Decision:
-    """Publish the last result and remember the workflow, so that nothing of it counts any more.
+def end(policy: CompletionPolicy, head: WorkflowState, output: Finished | Started, now: Instant) -> Decision:
+    """Publish the last result, or pass custody on, and remember the workflow, so that nothing of it counts any more.
 
     Only what recognises repetitions is kept, not what the request said.
     """
     started = head.started
-    deadline_at = now
     if started is not None:
-        deadline_at = min(max(started.origin.deadline_at, now), now + policy.memory_deadline_ms_max)
         started = replace(started, origin=replace(started.origin, attributes={}, subject_reference=None))
     ended = replace(
         head,
@@ -85,10 +164,16 @@ def end(policy: CompletionPolicy, head: WorkflowState, finished: Finished, now: 
         started=started,
         has_hint=False,
         poll_at=None,
-        closes_at=deadline_at + policy.memory_ms,
+        closes_at=remembered_until(policy, head.started, now),
         is_waiting=False,
     )
-    return kept(ended, outputs=(finished,))
+    return kept(ended, outputs=(output,))
+
+
+def remembered_until(policy: CompletionPolicy, started: Started | None, now: Instant) -> Instant:
+    """Say when a workflow may be forgotten of which nothing counts any more."""
+    deadline_at = now if started is None else max(started.origin.deadline_at, now)
+    return min(deadline_at, now + policy.memory_deadline_ms_max) + policy.memory_ms
 
 
 def result_of(head: WorkflowState, finished: Finished) -> Finished:

@@ -65,4 +65,5 @@ def finished_started(
         started_at=started.started_at,
         attempts=started.attempts,
         candidates=started.candidates,
+        is_rerun=started.is_rerun,
     )

@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import TypeAlias
 
 from processor.core.messages import Call, Observed, Output, Prepared, Started
-from processor.core.model import DEFAULT_PROVIDER, Instant, Origin, StartInputs, Timer, Witness
+from processor.core.model import DEFAULT_PROVIDER, ApiVersion, Instant, Origin, StartInputs, Timer, Witness
 from processor.core.proof import Operation
 
 
@@ -180,6 +180,7 @@ class CompletionPhase(StrEnum):
     EARLY = "early"  # A webhook came before our own start; the grace period runs.
     OBSERVING = "observing"  # Grace over: a status read asks which record it belongs to.
     FORGETTING = "forgetting"  # Told to launch, or nobody's; remembered a while so that repeats cost nothing.
+    REPLACED = "replaced"  # It gave way before our own start of it came: that one passes on to the newer workflow.
     RUNNING = "running"  # Started by us; the end is not known.
     FETCHING = "fetching"  # The API said that it ended well; its result is on the way.
     EXPIRED = "expired"  # The deadline passed; a late real outcome still brings an amendment.
@@ -192,7 +193,7 @@ class WorkflowState:
 
     phase: CompletionPhase
     workflow_id: str  # As the provider spells it.
-    started: Started | None  # Its `revision` is that of the next result: 2 after EXPIRED.
+    started: Started | None  # Its `revision` is that of the next result: 2 after EXPIRED. REPLACED: the newer one.
     webhook_at: Instant | None  # When the first webhook came that no status read has refuted yet.
     has_hint: bool  # A webhook came while the open read was already under way: read again.
     status: str | None  # As last read.
@@ -208,6 +209,9 @@ class WorkflowState:
     timer: Timer | None
     is_waiting: bool
     provider: str = DEFAULT_PROVIDER  # Whose webhook made us know it.
+    silent: tuple[ApiVersion, ...] = ()  # While observing: versions whose answer did not say whom it belongs to.
+    running_at: Instant | None = None  # When a read last said that it still runs.
+    is_hinted: bool = False  # A webhook came since the start: the end is near, so polls begin anew with short waits.
 
 
 Part: TypeAlias = (

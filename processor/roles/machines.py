@@ -333,6 +333,7 @@ _COMPLETION_GAUGES: Mapping[CompletionPhase, int] = {
     CompletionPhase.EARLY: 1,
     CompletionPhase.OBSERVING: 1,
     CompletionPhase.FORGETTING: 4,
+    CompletionPhase.REPLACED: 4,
     CompletionPhase.EXPIRED: 2,
     CompletionPhase.ENDED: 3,
 }

@@ -2,7 +2,8 @@
 
 The walk goes through all sequences of the steps below, each as often as it can plausibly come; a step that cannot
 happen (an answer without an open read) is no branch. After every sequence the provider answers truthfully until
-nothing is left to do, and every request that was started must have exactly one first result.
+nothing is left to do, and every request that was started must have exactly one first result, or have passed on to the
+newer workflow that will bring it.
 """
 
 from collections import Counter
@@ -15,10 +16,23 @@ from processor.core.completion import Fact
 from processor.core.messages import Call, Finished, ReadResult, ReadStatus, Resumed, Started, TimerFired
 from processor.core.proof import Proof
 from processor.core.state import CompletionPhase, Part, WorkflowState
-from tests.core.workflows import COMPLETION, DEADLINE, NOW, ORIGIN, STARTED, result, started, status, webhook
+from tests.core.workflows import (
+    COMPLETION,
+    DEADLINE,
+    NEWER,
+    NOW,
+    ORIGIN,
+    STARTED,
+    replaced,
+    result,
+    started,
+    status,
+    webhook,
+)
 
 OTHER = started(origin=replace(ORIGIN, request_id="request-2"))
-AMENDMENTS = {"COMPLETED 2", "FAILED 2"}
+AMENDMENTS = {"COMPLETED 2", "FAILED 2", "passed on 2"}
+AMENDABLE = {"EXPIRED 1", "UNDETERMINED 1"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +43,7 @@ class World:
     state: dict[str, Part] = field(default_factory=dict)
     call: Call | None = None
     told: frozenset[str] = frozenset()  # Requests whose start was delivered.
-    results: tuple[tuple[str, str], ...] = ()
+    results: tuple[tuple[str, str], ...] = ()  # A request that passed on has "passed on" and the revision.
 
     @property
     def head(self) -> WorkflowState | None:
@@ -47,9 +61,9 @@ class World:
         }  # fmt: skip
         told = self.told | {fact.origin.request_id} if isinstance(fact, Started) else self.told
         results = self.results + tuple(
-            (output.origin.request_id, f"{output.outcome} {output.revision}")
+            (output.origin.request_id, f"{_words(output)} {output.revision}")
             for output in decision.outputs
-            if isinstance(output, Finished)
+            if isinstance(output, Finished | Started)
         )
         world = World(now, state, decision.calls[0] if decision.calls else self.call, told, results)
         assert len(decision.calls) <= 1
@@ -57,22 +71,41 @@ class World:
         return world
 
     def check(self) -> None:
-        """No request has two first results, and an amendment follows EXPIRED only, once, with a real outcome."""
+        """No request has two first results or two owners, and an amendment follows a give-up only, once."""
         for request_id in {request_id for request_id, _ in self.results}:
             told = [text for who, text in self.results if who == request_id]
-            assert len(told) == 1 or (len(told) == 2 and told[0] == "EXPIRED 1" and told[1] in AMENDMENTS), told
+            assert len(told) == 1 or (len(told) == 2 and told[0] in AMENDABLE and told[1] in AMENDMENTS), told
             assert told[0].endswith(" 1"), told
             assert request_id in self.told
 
 
+def _words(output: Finished | Started) -> str:
+    return output.outcome if isinstance(output, Finished) else "passed on"
+
+
 def start(world: World, fact: Started = STARTED) -> World | None:
     """A start, also a repeated one; not once the workflow was forgotten, eight days after everyone's deadline."""
-    is_forgotten = bool(world.told) and (world.head is None or world.head.started is None)
-    return None if is_forgotten else world.after(fact)
+    return None if _is_forgotten(world) else world.after(fact)
 
 
 def claim(world: World) -> World | None:
     return start(world, OTHER)
+
+
+def replacement(world: World) -> World | None:
+    """A newer workflow, also before the start of what it replaces; not of a request that ended and was forgotten."""
+    return None if _is_forgotten(world) else world.after(replaced())
+
+
+def replacement_of_a_claim(world: World) -> World | None:
+    """The same for the request that claims the workflow, after its claim."""
+    if "request-2" not in world.told or _is_forgotten(world):
+        return None
+    return world.after(replaced(replace(NEWER, origin=OTHER.origin)))
+
+
+def _is_forgotten(world: World) -> bool:
+    return bool(world.told) and (world.head is None or world.head.started is None)
 
 
 def hint(world: World) -> World | None:
@@ -121,6 +154,8 @@ STEPS: dict[str, Callable[[World], World | None]] = {
     "start": start,
     "claim": claim,
     "hint": hint,
+    "replacement": replacement,
+    "replacement of a claim": replacement_of_a_claim,
     "running": status_answer("RUNNING"),
     "completed": status_answer("COMPLETED"),
     "failed": status_answer("FAILED"),
@@ -170,9 +205,12 @@ def check_all(length: int, truth: str) -> int:
         firsts = Counter(request_id for request_id, text in end.results if text.endswith(" 1"))
         assert firsts == dict.fromkeys(end.told, 1), (world, end)
         texts = Counter(text for _, text in end.results)
-        assert set(texts) <= {f"{truth} 1", f"{truth} 2", "EXPIRED 1", "UNDETERMINED 1"}, (world, end)
-        assert texts[f"{truth} 1"] + texts["EXPIRED 1"] == 1, (world, end)
-        assert texts["UNDETERMINED 1"] == len(end.told) - 1, (world, end)
+        passed_on = {f"passed on {revision}" for revision in (1, 2)}
+        assert set(texts) <= {f"{truth} 1", f"{truth} 2", "EXPIRED 1", "UNDETERMINED 1"} | passed_on, (world, end)
+        # A workflow whose replacement came first is that request's, although its start may never come.
+        held = texts[f"{truth} 1"] + texts["EXPIRED 1"] + texts["passed on 1"]
+        assert held == (1 if "request-1" in end.told else len(end.told) - texts["UNDETERMINED 1"]), (world, end)
+        assert texts["UNDETERMINED 1"] == len(end.told) - held, (world, end)
         assert end.now >= DEADLINE or texts["EXPIRED 1"] == 0, (world, end)
         count += 1
     return count

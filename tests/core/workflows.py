@@ -11,6 +11,7 @@ from processor.core.messages import (
     Output,
     ReadResult,
     ReadStatus,
+    Replaced,
     ResultRead,
     Started,
     StatusRead,
@@ -38,6 +39,7 @@ ORIGIN = Origin(
     subject_reference="customer-7", correlation_id="correlation-1", attributes={"orderId": "A-17"},
 )  # fmt: skip
 STARTED = Started(ORIGIN, ID, "rec-1", None, "RUNNING", NOW - 10, Witness.RUN_ANSWER, attempts=1, revision=1)
+NEWER = replace(STARTED, workflow_id="9E8D-2", started_at=NOW - 5)
 BODY = '{"output":{"decision":"ACCEPT"}}'
 
 
@@ -106,6 +108,11 @@ def started(**changes: object) -> Started:
 
 def of_workflow(name: str) -> Started:
     return started(origin=replace(ORIGIN, workflow=name))
+
+
+def replaced(newer: Started | None = None, workflow_id: str = ID) -> Replaced:
+    """A newer workflow of the request takes over from that of `workflow_id`."""
+    return Replaced(workflow_id, NEWER if newer is None else newer)
 
 
 def webhook(received_at: int = NOW) -> WebhookReceived:
