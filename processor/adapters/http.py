@@ -82,6 +82,7 @@ class HttpFailure:
     """There is no complete answer; adapters may give a reason that is `NOT_SENT` only with proof."""
 
     reason: Reason
+    status: int | None = None  # Of an answer that is too large: its head came, and its body was not read to the end.
 
     @property
     def sent(self) -> Sent:

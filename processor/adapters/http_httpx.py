@@ -107,7 +107,7 @@ class HttpxClient:
         async for piece in response.aiter_raw():
             body += piece
             if len(body) > self._body_bytes_max:
-                return HttpFailure(Reason.TOO_LARGE)
+                return HttpFailure(Reason.TOO_LARGE, response.status_code)
         named = ((name, response.headers.get(name)) for name in ANSWER_HEADERS)
         headers = {name: value for name, value in named if value is not None and value.isascii()}
         return HttpAnswer(response.status_code, headers, bytes(body))

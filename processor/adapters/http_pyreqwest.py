@@ -105,7 +105,7 @@ class PyreqwestClient:
             return HttpFailure(Reason.MALFORMED)
         body = await _read_body(response.body_reader, self._body_bytes_max)
         if body is None:
-            return HttpFailure(Reason.TOO_LARGE)
+            return HttpFailure(Reason.TOO_LARGE, response.status)
         headers = {name: value for name in ANSWER_HEADERS if (value := _header(response, name)) is not None}
         return HttpAnswer(response.status, headers, body)
 

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from typing import Final, TypeAlias
 
-from processor.adapters.api_answers import Answer, Answers, fact_of
+from processor.adapters.api_facts import Answer, Facts, fact_of
 from processor.adapters.api_requests import Requests, Unsendable
 from processor.adapters.calling import ApiCall, ApiFact, operation_of
 from processor.adapters.credential import Credential, Credentials, Header
@@ -16,7 +16,7 @@ from processor.adapters.http import HttpAnswer, HttpClient, HttpRequest
 from processor.core.catalogue import Catalogue
 from processor.core.messages import StartWorkflow
 from processor.core.model import Instant
-from processor.core.proof import Operation, Proof
+from processor.core.proof import Ending, Operation
 from processor.settings import ApiSettings
 
 UNAUTHORIZED: Final = 401
@@ -25,10 +25,7 @@ AnswerListener: TypeAlias = Callable[[Operation, str, float], None]
 
 
 class WorkflowsApi:
-    """The `Api` of one provider profile, on one event loop; `clock` gives the wall clock.
-
-    Raises SettingsInvalid for a workflow of an API version that this build does not speak.
-    """
+    """The `Api` of one provider profile, on one event loop; `clock` gives the wall clock."""
 
     def __init__(  # noqa: PLR0913 - what to send, how, as whom, and who is told
         self,
@@ -41,7 +38,7 @@ class WorkflowsApi:
         tell: AnswerListener,
     ) -> None:
         self._requests = Requests(catalogue, api)
-        self._answers = Answers(api, clock=clock)
+        self._facts = Facts(catalogue, api, clock=clock)
         self._client = client
         self._credentials = credentials
         self._clock = clock
@@ -66,10 +63,10 @@ class WorkflowsApi:
         credential = self._credentials.of(operation_of(call))
         authorization = credential.header
         if authorization is None:
-            return fact_of(call, Proof.NOT_SENT, "no access token")
+            return fact_of(call, Ending.NOT_SENT, "no access token")
         request = self._request(call, authorization, self._deadline_s(call))
         if isinstance(request, Unsendable):
-            return fact_of(call, request.proof, request.why)
+            return fact_of(call, request.ending, request.why)
         started_s = time.monotonic()
         answer: Answer | Unsendable = await self._client.send(request)
         if isinstance(answer, HttpAnswer) and answer.status == UNAUTHORIZED:
@@ -77,11 +74,11 @@ class WorkflowsApi:
             answer = await self._repeated(call, credential, authorization, answer, left_s)
         self._tell(operation_of(call), _label(answer), time.monotonic() - started_s)
         if isinstance(answer, Unsendable):
-            return fact_of(call, answer.proof, answer.why)
+            return fact_of(call, answer.ending, answer.why)
         try:
-            return self._answers.read(call, answer)
+            return self._facts.read(call, answer)
         except Exception as error:  # noqa: BLE001 - the call was sent, so its caller must hear of it
-            return fact_of(call, Proof.UNKNOWN, f"unreadable answer, {type(error).__name__}")
+            return fact_of(call, Ending.LOST, f"unreadable answer, {type(error).__name__}")
 
     def _deadline_s(self, call: ApiCall) -> float:
         """Return how long a call may take, in seconds; none are left for a run that is too late to begin."""
@@ -92,11 +89,11 @@ class WorkflowsApi:
 
     def _request(self, call: ApiCall, authorization: Header, deadline_s: float) -> HttpRequest | Unsendable:
         if deadline_s <= 0:
-            return Unsendable(Proof.NOT_SENT, "not sent before its time")
+            return Unsendable(Ending.NOT_SENT, "not sent before its time")
         try:
             return self._requests.build(call, authorization, deadline_s)
         except Exception as error:  # noqa: BLE001 - nothing was sent, whatever went wrong
-            return Unsendable(Proof.NOT_SENT, f"no request can be made of it, {type(error).__name__}")
+            return Unsendable(Ending.NOT_SENT, f"no request can be made of it, {type(error).__name__}")
 
     async def _repeated(
         self, call: ApiCall, credential: Credential, refused: Header, answer: HttpAnswer, left_s: float
@@ -114,10 +111,12 @@ class WorkflowsApi:
         if authorization == refused:
             return answer
         if authorization is None:
-            return Unsendable(Proof.WAIT, "HTTP 401, no new access token now")
+            return Unsendable(Ending.NO_TOKEN, "HTTP 401, no new access token now")
         request = self._request(call, authorization, left_s - (time.monotonic() - renewing_s))
         return (
-            Unsendable(Proof.WAIT, request.why) if isinstance(request, Unsendable) else await self._client.send(request)
+            Unsendable(Ending.NO_TOKEN, request.why)
+            if isinstance(request, Unsendable)
+            else await self._client.send(request)
         )
 
 

@@ -1,16 +1,33 @@
-"""What each answer of the provider proves and says: the tables of statuses and bodies."""
+"""What each answer of the provider says: the tables of bodies, in the shapes of all versions.
 
+What it proves is the table of `test_proof_table.py`.
+"""
+
+from dataclasses import replace
 from email.utils import formatdate
 from hashlib import sha256
 
-import orjson
 import pytest
 
-from processor.adapters.api_answers import Answer, Answers, fact_of, retry_after_ms, text_of
+from processor.adapters.api_answers import SECRET_CHARS_MAX, retry_after_ms, text_of
+from processor.adapters.api_facts import Answer, Facts, fact_of
 from processor.adapters.calling import ApiCall, ApiFact
 from processor.adapters.http import HttpAnswer, HttpFailure, Reason
-from processor.core.messages import CallAnswered, Create, ReadResult, ReadStatus, ResultRead, StartWorkflow, StatusRead
-from processor.core.proof import Operation, Proof
+from processor.core.catalogue import Catalogue, Workflow
+from processor.core.messages import (
+    CallAnswered,
+    CaseRead,
+    Create,
+    ReadCase,
+    ReadResult,
+    ReadStatus,
+    ResultRead,
+    StartWorkflow,
+    StatusRead,
+)
+from processor.core.model import ApiVersion
+from processor.core.proof import STARTS, Ending, Operation, Proof
+from processor.core.reference import reference_of
 from processor.settings import ApiSettings
 from tests.adapters.fake_http import json_answer
 
@@ -21,14 +38,15 @@ RECORD = Create(Operation.CREATE_RECORD, "check", "r-1", 2, b"{}")
 PARAMETERS = Create(Operation.SET_PARAMETERS, "check", "r-1", 2, b"{}")
 STATUS = ReadStatus("check", "w-1", 4)
 RESULT = ReadResult("check", "w-1", 5)
-CALLS: dict[str, ApiCall] = {
-    "run": RUN,
-    "case": CASE,
-    "record": RECORD,
-    "parameters": PARAMETERS,
-    "status": STATUS,
-    "result": RESULT,
-}
+READ_CASE = ReadCase("cases", "r-1", "case-1", 6)
+CATALOGUE = Catalogue(
+    {
+        "check": Workflow("check", "definition"),
+        "cases": Workflow(
+            "cases", "definition", case_workflow_path="runs.0.id", case_status_path="runs.0.state", api=ApiVersion.CASES
+        ),
+    }
+)
 
 REFUSAL = {
     "fingerprint": "5f3c",
@@ -45,73 +63,7 @@ REFUSAL = {
 
 def read(call: ApiCall, answer: Answer, **given: object) -> ApiFact:
     """Read an answer under settings that differ from the defaults by what is given."""
-    return Answers(ApiSettings.model_validate(given), clock=lambda: NOW).read(call, answer)
-
-
-PROOFS = {
-    Proof.OUR_FAULT: (401, 403, 406, 415),
-    Proof.REFUSED: (400, 405, 413, 422),
-    Proof.WAIT: (429,),
-    Proof.UNKNOWN: (301, 302, 307, 402, 407, 408, 409, 410, 418, 425, 451, 500, 501, 502, 503, 504, 599),
-}
-
-
-@pytest.mark.parametrize("name", CALLS)
-def test_a_status_without_success_proves_the_same_of_every_call(name: str) -> None:
-    """Whatever the body: JSON, words, or nothing."""
-    for proof, statuses in PROOFS.items():
-        for status in statuses:
-            for body in (orjson.dumps(REFUSAL), b"<html>", b""):
-                assert read(CALLS[name], HttpAnswer(status, {}, body)).proof is proof, status
-
-
-NOT_FOUND: list[tuple[ApiCall, Proof]] = [
-    (RUN, Proof.OUR_FAULT),
-    (StartWorkflow("check", "r-1", 1, None, None, "p-1", NOW, NOW, is_own=False), Proof.OUR_FAULT),
-    (StartWorkflow("check", "r-1", 1, "record-1", None, None, NOW, NOW, is_own=False), Proof.REFUSED),
-    (StartWorkflow("check", "r-1", 1, None, "case-1", None, NOW, NOW, is_own=False), Proof.REFUSED),
-    (CASE, Proof.OUR_FAULT),
-    (RECORD, Proof.OUR_FAULT),
-    (PARAMETERS, Proof.OUR_FAULT),
-    (STATUS, Proof.REFUSED),
-    (RESULT, Proof.REFUSED),
-]
-
-
-@pytest.mark.parametrize("call, proof", NOT_FOUND)
-def test_404_is_our_fault_unless_upstream_or_the_provider_named_what_is_missing(call: ApiCall, proof: Proof) -> None:
-    """Of a run or creation it is the definition or the table, but for a record or case that upstream named."""
-    assert read(call, json_answer(404, REFUSAL)).proof is proof
-
-
-def test_503_means_not_executed_only_where_the_settings_say_so() -> None:
-    """Some gateways promise it; by default nobody does."""
-    answer = json_answer(503, {}, retry_after="7")
-    assert read(RUN, answer).proof is Proof.UNKNOWN
-    told = read(RUN, answer, is_503_not_executed=True)
-    assert (told.proof, told.wait_ms) == (Proof.WAIT, 7_000)
-
-
-UNSENT = (
-    Reason.DNS,
-    Reason.CONNECT,
-    Reason.CONNECT_TIMEOUT,
-    Reason.TLS,
-    Reason.POOL,
-    Reason.INVALID_REQUEST,
-    Reason.CLOSED,
-)
-FAILURES = dict.fromkeys(Reason, Proof.UNKNOWN) | dict.fromkeys(UNSENT, Proof.NOT_SENT)
-
-
-@pytest.mark.parametrize("reason", Reason)
-def test_a_failure_proves_what_the_client_knows_of_it(reason: Reason) -> None:
-    """Not sent or unknown, and the reason is told; only a result that is too large is an answer."""
-    for call in CALLS.values():
-        told = read(call, HttpFailure(reason))
-        is_large_result = call is RESULT and reason is Reason.TOO_LARGE
-        assert told.proof is (Proof.DONE if is_large_result else FAILURES[reason])
-        assert told.why == reason.value
+    return Facts(CATALOGUE, ApiSettings.model_validate(given), clock=lambda: NOW).read(call, answer)
 
 
 def test_why_tells_status_codes_and_fingerprint_and_nothing_else() -> None:
@@ -158,6 +110,7 @@ RUN_BODIES: dict[str, tuple[bytes, Proof, str | None, str | None]] = {
     "id with a line break": (b'{"id":"w\\n1"}', Proof.DONE, None, None),
     "id without end": (b'{"id":"%b"}' % (b"w" * 201), Proof.DONE, None, None),
     "id half a surrogate pair": (b'{"id":"\\ud83d"}', Proof.DONE, None, None),
+    "id a number without end": (b'{"id":1%b}' % (b"0" * 300), Proof.DONE, None, None),
     "nothing": (b"", Proof.UNKNOWN, None, None),
     "cut": (b'{"id":"w-1"', Proof.UNKNOWN, None, None),
     "no JSON": (b"<html>", Proof.UNKNOWN, None, None),
@@ -178,6 +131,105 @@ def test_a_run_is_done_when_an_object_came_whole(case: str) -> None:
         assert isinstance(told, CallAnswered)
         assert (told.proof, told.made_id, told.status) == (proof, made_id, status)
         assert (told.operation, told.attempt, told.request_id, told.wait_ms) == (Operation.RUN, 3, "r-1", None)
+
+
+def started(operation: Operation, body: bytes) -> CallAnswered:
+    """Read the answer of a start that makes something for an end user."""
+    told = read(replace(RUN, operation=operation), HttpAnswer(201, {}, body))
+    assert isinstance(told, CallAnswered)
+    assert (told.operation, told.request_id, told.attempt, told.why) == (operation, "r-1", 3, "HTTP 201")
+    return told
+
+
+LINKS: dict[str, tuple[Operation, bytes, str | None, str | None, int | None]] = {
+    "link": (Operation.ISSUE_LINK, b'{"link":"https://l.test/1"}', "https://l.test/1", None, None),
+    "mail": (Operation.SEND_LINK, b'{"link":"https://l.test/1"}', "https://l.test/1", None, None),
+    "token": (
+        Operation.ISSUE_TOKEN,
+        b'{"token":"a.b.c","expiryDuration":3600,"tokenType":"Bearer"}',
+        None,
+        "a.b.c",
+        3_600_000,
+    ),
+    "token of version 2": (Operation.ISSUE_TOKEN, b'{"token":"a.b.c","new":1}', None, "a.b.c", None),
+    "version 3": (
+        Operation.RUN,
+        b'{"id":"w","link":"https://l.test/?token=t","token":"t","expiresAt":"2025-06-15T15:07:40Z"}',
+        "https://l.test/?token=t",
+        "t",
+        60_000,
+    ),
+    "version 3, fractions and an offset": (
+        Operation.RUN,
+        b'{"id":"w","token":"t","expiresAt":"2025-06-15T17:06:40.250+02:00"}',
+        None,
+        "t",
+        250,
+    ),
+    "version 3, over already": (Operation.RUN, b'{"token":"t","expiresAt":"2025-06-15T15:06:39"}', None, "t", 0),
+    "version 3 without an end": (Operation.RUN, b'{"token":"t","expiresAt":null}', None, "t", None),
+    "version 3 in the background": (Operation.RUN, b'{"id":"w","expiresAt":"2025-06-15T15:07:40Z"}', None, None, None),
+    "nothing": (Operation.ISSUE_LINK, b"{}", None, None, None),
+    "wrong types": (Operation.ISSUE_LINK, b'{"link":1,"token":{},"expiryDuration":"1"}', None, None, None),
+    "empty": (Operation.ISSUE_LINK, b'{"link":"","token":""}', None, None, None),
+    "in lines": (Operation.ISSUE_LINK, b'{"link":"a\\nb"}', None, None, None),
+    "without end": (Operation.ISSUE_LINK, b'{"link":"%b"}' % (b"l" * (SECRET_CHARS_MAX + 1)), None, None, None),
+    "life of no time": (Operation.ISSUE_TOKEN, b'{"token":"t","expiryDuration":0}', None, "t", None),
+    "life that is a truth": (Operation.ISSUE_TOKEN, b'{"token":"t","expiryDuration":true}', None, "t", None),
+    "life without end": (Operation.ISSUE_TOKEN, b'{"token":"t","expiryDuration":1e300}', None, "t", None),
+    "half a second": (Operation.ISSUE_TOKEN, b'{"token":"t","expiryDuration":0.5}', None, "t", 500),
+    "end that is no instant": (Operation.RUN, b'{"token":"t","expiresAt":"soon"}', None, "t", None),
+    "end beyond the calendar": (
+        Operation.RUN,
+        b'{"token":"t","expiresAt":"9999-12-31T23:59:59-23:00"}',
+        None,
+        "t",
+        None,
+    ),
+}
+
+
+@pytest.mark.parametrize("case", LINKS)
+def test_what_an_end_user_gets_is_read_with_its_life(case: str) -> None:
+    """Without link and token the call is done all the same; a life that means nothing is none."""
+    operation, body, link, token, expires_ms = LINKS[case]
+    told = started(operation, body)
+    assert (told.proof, told.link, told.token, told.expires_ms) == (Proof.DONE, link, token, expires_ms)
+
+
+def test_only_a_run_tells_a_workflow() -> None:
+    """No answer of a link or token is documented to hold an id, so none is taken for one."""
+    body = b'{"id":"w-1","status":"RUNNING","link":"l","token":"t"}'
+    told = [started(operation, body) for operation in sorted(STARTS)]
+    assert [(each.operation, each.made_id, each.status) for each in told if each.made_id or each.status] == [
+        (Operation.RUN, "w-1", "RUNNING")
+    ]
+
+
+def test_a_creation_makes_no_link() -> None:
+    """Columns of those names are columns."""
+    told = read(RECORD, json_answer(201, {"id": "record-1", "link": "l", "token": "t"}))
+    assert isinstance(told, CallAnswered)
+    assert (told.link, told.token, told.expires_ms) == (None, None, None)
+
+
+CASES: list[tuple[bytes, str | None, str | None]] = [
+    (b'{"caseId":"case-1","runs":[{"id":"w-1","state":"COMPLETED"}]}', "w-1", "COMPLETED"),
+    (b'{"caseId":"case-1","runs":[]}', None, None),
+    (b'{"caseId":"case-1","runs":[{"id":{},"state":[]}]}', None, None),
+]
+
+
+@pytest.mark.parametrize("body, workflow_id, status", CASES)
+def test_a_case_shows_its_workflow_where_the_catalogue_says(
+    body: bytes, workflow_id: str | None, status: str | None
+) -> None:
+    """What is not there is not shown; a catalogue without the paths reads nothing."""
+    told = read(READ_CASE, HttpAnswer(200, {}, body))
+    assert told == CaseRead("r-1", 6, Proof.DONE, workflow_id, status, None, "HTTP 200")
+    for workflow in ("check", "gone"):
+        told = read(replace(READ_CASE, workflow=workflow), HttpAnswer(200, {}, body))
+        assert told == CaseRead("r-1", 6, Proof.DONE, None, None, None, "HTTP 200")
 
 
 CREATIONS: list[tuple[Create, dict[str, object], dict[str, str], str | None]] = [
@@ -201,6 +253,7 @@ def test_the_id_that_was_made_lies_where_the_settings_say(
     assert told == CallAnswered(call.operation, 2, Proof.DONE, made_id, None, None, "HTTP 201", "r-1")
 
 
+REFERENCE = reference_of("record-1", "request é")
 STATUS_BODIES: dict[str, tuple[bytes, StatusRead]] = {
     "version 1": (
         b'{"id":"w-1","caseId":"case-1","status":"COMPLETED"}',
@@ -219,12 +272,24 @@ STATUS_BODIES: dict[str, tuple[bytes, StatusRead]] = {
         StatusRead(4, Proof.UNKNOWN, None, None, None, None, "HTTP 200, no status"),
     ),
     "no object": (b"[]", StatusRead(4, Proof.UNKNOWN, None, None, None, None, "HTTP 200, no JSON object")),
+    "version 3": (
+        b'{"id":"w-1","workspaceId":"s","parameters":{"orderId":"A-17"},"status":"RUNNING","expiresAt":null,"link":"x"}',
+        StatusRead(4, Proof.DONE, "RUNNING", None, None, None, "HTTP 200"),
+    ),
+    "version 3 with our reference": (
+        b'{"status":"RUNNING","parameters":{"n":1,"a":"onboarding-ref:x","b":"%b","c":"other"}}' % REFERENCE.encode(),
+        StatusRead(4, Proof.DONE, "RUNNING", None, None, None, "HTTP 200", REFERENCE),
+    ),
+    "reference elsewhere": (
+        b'{"status":"RUNNING","parameters":["%b"],"name":"%b"}' % (REFERENCE.encode(), REFERENCE.encode()),
+        StatusRead(4, Proof.DONE, "RUNNING", None, None, None, "HTTP 200"),
+    ),
 }
 
 
 @pytest.mark.parametrize("case", STATUS_BODIES)
 def test_a_status_read_tells_status_record_and_case(case: str) -> None:
-    """One without a status tells nothing, so it is asked for again."""
+    """One without a status tells nothing, so it is asked for again; our reference counts among parameters only."""
     body, told = STATUS_BODIES[case]
     assert read(STATUS, HttpAnswer(200, {}, body)) == told
 
@@ -245,7 +310,7 @@ def test_an_answer_without_json_is_no_result(body: bytes) -> None:
 
 def test_a_result_above_the_limit_is_there_and_left_out() -> None:
     """Its size is the least that it can be, and there is no hash of what was not read."""
-    told = read(RESULT, HttpFailure(Reason.TOO_LARGE), response_bytes_max=2048)
+    told = read(RESULT, HttpFailure(Reason.TOO_LARGE, 200), response_bytes_max=2048)
     assert told == ResultRead(5, Proof.DONE, None, 2049, None, None, "too_large")
 
 
@@ -284,15 +349,15 @@ def test_retry_after_in_both_forms(text: str | None, wait_ms: int | None) -> Non
 
 
 def test_a_call_without_an_answer_has_a_fact_of_its_kind() -> None:
-    """The shape is that of an answer, with the proof given."""
-    assert fact_of(RUN, Proof.NOT_SENT, "x") == CallAnswered(
-        Operation.RUN, 3, Proof.NOT_SENT, None, None, None, "x", "r-1"
-    )
-    assert fact_of(CASE, Proof.WAIT, "x") == CallAnswered(
+    """The shape is that of an answer, with what its end proves."""
+    unsent, lost = Ending.NOT_SENT, Ending.LOST
+    assert fact_of(RUN, unsent, "x") == CallAnswered(Operation.RUN, 3, Proof.NOT_SENT, None, None, None, "x", "r-1")
+    assert fact_of(CASE, Ending.NO_TOKEN, "x") == CallAnswered(
         Operation.CREATE_CASE, 2, Proof.WAIT, None, None, None, "x", "r-1"
     )
-    assert fact_of(STATUS, Proof.UNKNOWN, "x") == StatusRead(4, Proof.UNKNOWN, None, None, None, None, "x")
-    assert fact_of(RESULT, Proof.UNKNOWN, "x") == ResultRead(5, Proof.UNKNOWN, None, 0, None, None, "x")
+    assert fact_of(STATUS, lost, "x") == StatusRead(4, Proof.UNKNOWN, None, None, None, None, "x")
+    assert fact_of(RESULT, lost, "x") == ResultRead(5, Proof.UNKNOWN, None, 0, None, None, "x")
+    assert fact_of(READ_CASE, lost, "x") == CaseRead("r-1", 6, Proof.UNKNOWN, None, None, None, "x")
 
 
 @pytest.mark.parametrize(
