@@ -351,7 +351,8 @@ class EngineSettings(_Section):
         default=10_000, description="Launches waiting; above it preparation hands none over"
     )
     calls_bytes_max: Bytes = Field(
-        default=64 * MIB, description="Bytes of open calls and their answers in this process"
+        default=64 * MIB,
+        description="Bytes of open calls and their answers in this process; its profiles share them equally",
     )
     drain_s_max: Seconds = Field(
         default=40.0, description="Budget for open runs at SIGTERM and when a partition is revoked"

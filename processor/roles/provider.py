@@ -54,6 +54,7 @@ class ProviderSide:
         self._elsewhere = _elsewhere(CallListener("", around.metrics, around.catalogue, told))
         self.profiles = Profiles({side.name: side.dispatcher for side in self._sides}, self._elsewhere)
         self._unconfigured_told: set[str] = set()
+        self._owned: Mapping[str, Collection[int]] = {}
         self._control = ControlTopic(
             settings.topics.control,
             reader_config(settings, "control"),
@@ -83,8 +84,10 @@ class ProviderSide:
 
     def share(self, owned: Mapping[str, Collection[int]]) -> None:
         """Use the parts of all limits that the partitions owned here carry."""
-        for side in self._sides:
-            side.share(owned)
+        if owned != self._owned:
+            self._owned = owned
+            for side in self._sides:
+                side.share(owned)
 
     @property
     def is_away(self) -> bool:
