@@ -11,7 +11,7 @@ from processor.adapters.acked_producer import AckedProducer
 from processor.adapters.gate import HeldBy
 from processor.adapters.pauses import PauseReason, Standing
 from processor.core.catalogue import Catalogue, RecordTemplate, Workflow
-from processor.core.messages import Create
+from processor.core.messages import Create, ReadStatus
 from processor.core.proof import Operation, Proof
 from processor.engine.ports import Answer, Owned, Ticket
 from processor.roles.provider import ProviderSide
@@ -147,6 +147,23 @@ async def test_slots_follow_the_partitions_that_are_ours() -> None:
         assert side.metric("call_slots", provider="default") == 30
         side.side.share({"completion": ()})
         assert side.metric("call_slots", provider="default") == 0
+
+
+async def test_two_instances_together_keep_the_limit_of_the_deployment() -> None:
+    """Each has the slots that its partitions carry; the provider never sees more at once."""
+    slots = 16
+    simulator = Simulator(settings_from({"latency_ms": 10}))
+    api = {**KEY, "base_url": await simulator.start(), "calls_in_flight_max": slots}
+    async with running(default=api) as one, running(default=api) as other:
+        for side, numbers in ((one, range(0, 12, 2)), (other, range(1, 12, 2))):
+            side.side.share(dict.fromkeys(ALL, numbers))
+            calls = [(Ticket(FIRST, str(number)), ReadStatus("default", str(number), 1)) for number in range(60)]
+            side.caller.start(calls, [])
+        async with asyncio.timeout(5):
+            answers = [await side.answers.get() for side in (one, other) for _ in range(60)]
+    assert {answer.fact.proof for answer in answers} == {Proof.REFUSED}
+    assert slots // 2 < simulator.counters.peak <= slots
+    await simulator.stop()
 
 
 async def test_the_only_provider_that_is_needed_is_away() -> None:
