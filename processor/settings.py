@@ -380,6 +380,13 @@ class EngineSettings(_Section):
         default=7 * 86_400.0, description="Internal input younger than this is never purged"
     )
     purge_interval_s: Seconds = Field(default=60.0, description="How often internal input is purged")
+    clock_margin_s: Seconds = Field(
+        default=120.0, description="How far the clocks of two instances may differ when evidence is compared"
+    )
+    mark_interval_s: Seconds = Field(
+        default=5.0,
+        description="How often completion says how far webhooks were judged; only where a workflow may be run again",
+    )
     watchdog_s: Seconds = Field(
         default=60.0, description="A member without progress for so long, with lag, is restarted"
     )

@@ -52,11 +52,10 @@ class EvidenceCaller:
     Bound to the running event loop; the decider's thread calls it.
     """
 
-    def __init__(self, caller: Caller, judged_to: Callable[[], int], tell: Callable[[int], None]) -> None:
-        """`judged_to` may block and raise BrokerUnavailable; `tell` hears how many wait, on the event loop."""
+    def __init__(self, caller: Caller, judged_to: Callable[[], int]) -> None:
+        """`judged_to` may block and raise BrokerUnavailable."""
         self._caller = caller
         self._judged_to = judged_to
-        self._tell = tell
         self._loop = asyncio.get_running_loop()
         self._deliver: Callable[[Answer], None] = _nowhere
         self._waiting: dict[Ticket, AwaitEvidence] = {}
@@ -96,14 +95,12 @@ class EvidenceCaller:
             self._waiting[ticket] = call
             if older is not None:
                 self._deliver(Answer(ticket, older, None))
-        self._tell(len(self._waiting))
         if self._looking is None or self._looking.done():
             self._looking = self._loop.create_task(self._look())
 
     def _drop(self, owned: Owned) -> None:
         for ticket in [ticket for ticket in self._waiting if ticket.owned == owned]:
             self._deliver(Answer(ticket, self._waiting.pop(ticket), None))
-        self._tell(len(self._waiting))
 
     async def _look(self) -> None:
         while self._waiting:
@@ -119,7 +116,6 @@ class EvidenceCaller:
             if call.until <= judged_to:
                 del self._waiting[ticket]
                 self._deliver(Answer(ticket, call, EvidenceJudged(call.request_id, call.attempt)))
-        self._tell(len(self._waiting))
 
 
 def _nowhere(answer: Answer) -> None:

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import structlog
@@ -10,6 +11,7 @@ from processor.adapters.kafka import KafkaConfig, KafkaLog
 from processor.adapters.store_buffer import BufferedStore
 from processor.adapters.store_memory import MemoryStore
 from processor.adapters.store_rocks import RocksStore
+from processor.core.catalogue import UnknownPolicy
 from processor.core.completion import Completion
 from processor.core.completion_steps import CompletionPolicy
 from processor.core.launch import Launch
@@ -76,7 +78,8 @@ def make_preparation(around: Surroundings, caller: Caller, is_held_up: Callable[
         around.make_decoder(),
         around.metrics.requests.duplicates.inc,
     )
-    return _member(around, machine, caller, depth_max=engine.lanes_max, is_downstream_full=is_held_up)
+    limits = replace(_limits(around.settings), depth_max=engine.lanes_max)
+    return _member(around, machine, caller, limits, is_downstream_full=is_held_up)
 
 
 def make_launch(around: Surroundings, caller: Caller) -> Member:
@@ -87,10 +90,13 @@ def make_launch(around: Surroundings, caller: Caller) -> Member:
         send_window_ms=_ms(engine.send_window_s),
         run_deadline_ms=_ms(max(api.run_deadline_s for api in settings.profiles().values())),
         intent_margin_ms=_ms(engine.settle_margin_s),
+        clock_margin_ms=_ms(engine.clock_margin_s),
         amendment_ms=_ms(engine.amendment_window_s),
         memory_ms=_ms(max(engine.duplicate_memory_s, engine.amendment_window_s)) + DAY_MS,
     )
-    return _member(around, LaunchMachine(Launch(around.catalogue, policy), around.make_writing()), caller)
+    return _member(
+        around, LaunchMachine(Launch(around.catalogue, policy), around.make_writing()), caller, _limits(settings)
+    )
 
 
 def make_completion(around: Surroundings, caller: Caller) -> Member:
@@ -105,22 +111,15 @@ def make_completion(around: Surroundings, caller: Caller) -> Member:
         memory_ms=_ms(engine.duplicate_memory_s),
     )
     machine = CompletionMachine(Completion(around.catalogue, policy), around.make_writing())
-    return _member(around, machine, caller)
+    policies = {workflow.unknown_policy for workflow in around.catalogue.workflows.values()}
+    mark_interval_ms = _ms(engine.mark_interval_s) if UnknownPolicy.RERUN in policies else None
+    return _member(around, machine, caller, replace(_limits(settings), mark_interval_ms=mark_interval_ms))
 
 
-def _member(
-    around: Surroundings,
-    machine: Machine,
-    caller: Caller,
-    *,
-    depth_max: int | None = None,
-    is_downstream_full: Callable[[], bool] = lambda: False,
-) -> Member:
-    settings, name = around.settings, machine.name
+def _limits(settings: Settings) -> Limits:
     engine = settings.engine
-    limits = Limits(
+    return Limits(
         commit_interval_ms=settings.kafka.commit_interval_ms,
-        depth_max=depth_max,
         drain_ms=_ms(engine.drain_s_max),
         purge_interval_ms=_ms(engine.purge_interval_s),
         position_age_ms=_ms(engine.position_age_s),
@@ -128,6 +127,17 @@ def _member(
         evidence_wait_ms=_ms(engine.evidence_wait_s_max),
         record_bytes_max=settings.topics.record_bytes_max,
     )
+
+
+def _member(
+    around: Surroundings,
+    machine: Machine,
+    caller: Caller,
+    limits: Limits,
+    *,
+    is_downstream_full: Callable[[], bool] = lambda: False,
+) -> Member:
+    settings, name = around.settings, machine.name
     return Member(
         machine,
         KafkaLog(_kafka(settings, machine, around.start_id)),

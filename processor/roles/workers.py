@@ -9,6 +9,7 @@ from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
 from processor.adapters.acked_producer import AckedProducer
+from processor.adapters.evidence_marks import EvidenceCaller, EvidenceMarks
 from processor.engine.member import Member
 from processor.errors import BrokerUnavailable, ProcessorError, SettingsInvalid
 from processor.kafka_config import client_config
@@ -43,6 +44,7 @@ class Workers:
         self._names = deciders
         self._on_crash = on_crash
         self._provider = ProviderSide(around, producer)
+        self._evidence: EvidenceCaller | None = None
         self._missing: str | None = "not started"
         self._starting: asyncio.Task[None] | None = None
 
@@ -63,6 +65,8 @@ class Workers:
         for decider in self.deciders.values():
             if not await asyncio.to_thread(decider.join, budget_s):
                 log.error("process.crashed", decider=decider.name, reason="did not stop in time")
+        if self._evidence is not None:
+            await self._evidence.close()
         await self._provider.close()
 
     def is_alive(self) -> bool:
@@ -144,9 +148,19 @@ class Workers:
             case "preparation":
                 return make_preparation(self._around, caller, self._is_held_up)
             case "launch":
-                return make_launch(self._around, caller)
+                self._evidence = EvidenceCaller(caller, self._make_marks().judged_to)
+                return make_launch(self._around, self._evidence)
             case _:
                 return make_completion(self._around, caller)
+
+    def _make_marks(self) -> EvidenceMarks:
+        settings = self._around.settings
+        return EvidenceMarks(
+            client_config(settings, "launch.marks"),
+            settings.group_id("completion"),
+            settings.topics.workflows,
+            request_s=settings.kafka.operation_timeout_s,
+        )
 
     def _is_held_up(self) -> bool:
         """Whether preparation should take no more in: launch has so much to do here, or the provider is away."""

@@ -61,7 +61,7 @@ def run(marks: Marks, script: Callable[[EvidenceCaller, Inner], None], seconds: 
     inner = Inner()
 
     async def main() -> None:
-        caller = EvidenceCaller(inner, marks, lambda _: None)
+        caller = EvidenceCaller(inner, marks)
         caller.bind(answers.append)
         script(caller, inner)
         await asyncio.sleep(seconds)

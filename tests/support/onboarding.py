@@ -45,6 +45,7 @@ class Request:
     last_name: str = "Example"
     deadline_at: int | None = None
     attributes: Mapping[str, str] = field(default_factory=dict)
+    more: Mapping[str, Any] = field(default_factory=dict)  # Other members of the event.
 
     @property
     def record(self) -> dict[str, Any]:
@@ -56,6 +57,7 @@ class Request:
             "deadlineAt": None if self.deadline_at is None else self.deadline_at * 1000,
             "subject": {"reference": f"S-{self.request_id}", "lastName": self.last_name},
             "attributes": dict(self.attributes),
+            **self.more,
         }
 
 

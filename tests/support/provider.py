@@ -77,6 +77,15 @@ class Provider:
         self._settings["webhook_urls"] = targets = [str(port) for port in ports]
         self._client.post("/_simulator/targets", json={"urls": targets}).raise_for_status()
 
+    def send_webhooks_to_url(self, url: str) -> None:
+        """Send webhooks to an address."""
+        self._settings["webhook_urls"] = [url]
+        self._client.post("/_simulator/targets", json={"urls": [url]}).raise_for_status()
+
+    def revoke_tokens(self) -> None:
+        """Make every access token invalid."""
+        self._client.post("/_simulator/revoke").raise_for_status()
+
     def send_webhook(self, workflow_id: str, status: str = "COMPLETED") -> int:
         """Send one webhook, signed, once; return the receiver's status."""
         body = {"body": {"workflowId": workflow_id, "status": status}}
@@ -115,12 +124,37 @@ class Provider:
         """Return what was executed for one request, which is told by the column `ref`."""
         return [run for run in self.runs() if (run["columns"] or {}).get("ref") == request_id]
 
+    def run(self, workflow_id: str) -> dict[str, Any]:
+        """Return what was executed under a workflow id."""
+        (run,) = [run for run in self.runs() if run["workflowId"] == workflow_id]
+        return run
+
+    def runs_with(self, ref: str) -> list[dict[str, Any]]:
+        """Return what was executed with a parameter or column `ref` of this value."""
+        return [
+            run for run in self.runs() if ref in {(run[part] or {}).get("ref") for part in ("parameters", "columns")}
+        ]
+
+    def create_record(self, table: str = "people", **columns: object) -> str:
+        """Make a record as another service of the same company would; return its id."""
+        answer = self._client.post(f"/tables/{table}/records", json=columns, headers=self._headers())
+        answer.raise_for_status()
+        return str(answer.json()["id"])
+
+    def create_case(self, **members: object) -> str:
+        """Make a case, likewise."""
+        answer = self._client.post("/cases", json=members, headers=self._headers("application/json"))
+        answer.raise_for_status()
+        return str(answer.json()["caseId"])
+
+    def _headers(self, accept: str = VERSION_2) -> dict[str, str]:
+        token = self._client.post("/auth/authorize", json={"key": KEY, "secret": SECRET}).json()["accessToken"]
+        return {"Accept": accept, "Authorization": f"Bearer {token}"}
+
     def run_foreign(self, record_id: str | None = None) -> str:
         """Execute a workflow that nobody here asked for; return its id."""
-        token = self._client.post("/auth/authorize", json={"key": KEY, "secret": SECRET}).json()["accessToken"]
-        headers = {"Accept": VERSION_2, "Authorization": f"Bearer {token}"}
         asked = {"workflowDefinitionId": "foreign", "recordId": record_id}
-        answer = self._client.post("/workflows/run", json=asked, headers=headers)
+        answer = self._client.post("/workflows/run", json=asked, headers=self._headers())
         answer.raise_for_status()
         return str(answer.json()["id"])
 

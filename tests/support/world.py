@@ -123,6 +123,21 @@ class World:
         found = [decoded("OnboardingFinished", record.value or b"") for record in self.records("results")]
         return [result for result in found if request_id in {None, result["requestId"]}]
 
+    def links(self, request_id: str) -> list[dict[str, Any]]:
+        """Return the links and tokens that were issued for a request, in order."""
+        found = [decoded("OnboardingLinkIssued", record.value or b"") for record in self.records("links")]
+        return [issued for issued in found if issued["requestId"] == request_id]
+
+    def link(self, request_id: str, attempt: int = 1, timeout_s: float = 20) -> dict[str, Any]:
+        """Wait for the link or token of a number and return it."""
+
+        def found() -> list[dict[str, Any]]:
+            return [issued for issued in self.links(request_id) if issued["attempt"] == attempt]
+
+        self.wait_until(lambda: bool(found()), f"link {attempt} of {request_id}", timeout_s)
+        (issued,) = found()
+        return issued
+
     def steps(self, request_id: str) -> list[str]:
         """Return the steps that a request has reached."""
         found = [decoded("OnboardingProgressed", record.value or b"") for record in self.records("progress")]
