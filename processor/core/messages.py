@@ -4,7 +4,7 @@ Facts are in the past tense, calls in the imperative. A decider gets `(state, fa
 (`core/state.py`); what crosses a topic of our own is described byte by byte in `schemas/internal`.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TypeAlias
 
@@ -203,8 +203,8 @@ class CallAnswered:
     wait_ms: int | None
     why: str
     request_id: str = ""  # Whose call it was: attempts are numbered within a request, not within a key.
-    link: str | None = None  # A bearer secret, as is the token.
-    token: str | None = None
+    link: str | None = field(default=None, repr=False)  # A bearer secret, as is the token.
+    token: str | None = field(default=None, repr=False)
     expires_ms: int | None = None  # How long link or token work from now on, where the answer says so.
 
 
@@ -258,7 +258,7 @@ class ResultRead:
 
     attempt: int
     proof: Proof
-    body: str | None
+    body: str | None = field(repr=False)
     body_bytes: int
     body_hash: str | None
     wait_ms: int | None
@@ -276,7 +276,7 @@ class Create:
     workflow: str
     request_id: str
     attempt: int
-    body: bytes
+    body: bytes = field(repr=False)
     provider: str = DEFAULT_PROVIDER
     api: ApiVersion = ApiVersion.RECORDS
 
@@ -417,8 +417,8 @@ class LinkIssued:
 
     origin: Origin
     link_attempt: int
-    link: str | None
-    token: str | None
+    link: str | None = field(repr=False)
+    token: str | None = field(repr=False)
     issued_at: Instant
     expires_at: Instant | None
     record_id: str | None

@@ -149,9 +149,9 @@ class Origin:
 class StartInputs:
     """What the call that starts a workflow carries of the request itself; personal data."""
 
-    parameters: bytes | None = None  # A JSON object; version 3 has no parameter sets.
+    parameters: bytes | None = field(default=None, repr=False)  # A JSON object; version 3 has no parameter sets.
     locale: str | None = None  # Language for the end user.
-    email: str | None = None  # Where the provider mails the link to.
+    email: str | None = field(default=None, repr=False)  # Where the provider mails the link to.
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,9 +51,14 @@ class FaultyServer:
     connections: int = 0
 
     @property
+    def origin(self) -> str:
+        """A URL without a path."""
+        return f"{self.scheme}://127.0.0.1:{self.port}"
+
+    @property
     def url(self) -> str:
         """A URL with a path that a log must not show."""
-        return f"{self.scheme}://127.0.0.1:{self.port}/secret-path?token=secret-token"
+        return f"{self.origin}/secret-path?token=secret-token"
 
 
 @contextlib.asynccontextmanager
@@ -99,6 +104,13 @@ def black_hole() -> Iterator[str]:
         yield f"http://127.0.0.1:{listener.getsockname()[1]}/"
 
 
+def closed_port() -> int:
+    """Return a port at which nobody listens."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
 def answer(data: bytes) -> Behaviour:
     """Read one request, write these bytes, close."""
 
@@ -141,6 +153,12 @@ async def read_then_hang_up(exchange: Exchange) -> None:
 async def read_then_reset(exchange: Exchange) -> None:
     """Read the whole request, then reset the connection."""
     await exchange.read_request()
+    exchange.reset()
+
+
+async def reset_while_reading(exchange: Exchange) -> None:
+    """Read the beginning of a request, then reset the connection."""
+    await exchange.reader.read(1)
     exchange.reset()
 
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import gzip
-import socket
 import ssl
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -28,6 +27,7 @@ from tests.adapters.faulty_server import (
     Exchange,
     answer,
     black_hole,
+    closed_port,
     drip,
     hang_up,
     keep_answering,
@@ -126,15 +126,9 @@ async def test_a_cookie_is_not_kept(client: HttpClient) -> None:
     assert not any(b"cookie" in request.lower() for request in server.requests)
 
 
-def _closed_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
-
-
 async def test_a_refused_connection_was_not_sent(client: HttpClient) -> None:
     """Nobody listens there."""
-    told = await client.send(post(f"http://127.0.0.1:{_closed_port()}/"))
+    told = await client.send(post(f"http://127.0.0.1:{closed_port()}/"))
     assert told == HttpFailure(Reason.CONNECT)
     assert told.sent is Sent.NOT_SENT
 
