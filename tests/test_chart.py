@@ -11,8 +11,7 @@ import kubernetes_validate
 import pytest
 from helm_python import HelmError, lint
 
-from processor.adapters.catalogue_file import load_catalogue
-from processor.core.model import ApiVersion
+from processor.adapters.catalogue_file import catalogue_of
 from processor.kafka_properties import is_secret_property
 from processor.settings import Settings, effective
 from processor.settings_loading import EVERYTHING, load_settings
@@ -132,7 +131,7 @@ def test_what_a_pod_is_given_makes_settings(tmp_path: Path, role: str, values: V
     assert settings.kafka.bootstrap_servers == "kafka-0:9092"
     assert settings.api.secret is not None
     assert settings.api.secret.get_secret_value() == CANARY
-    catalogue = load_catalogue(settings.workflows.file, api=ApiVersion.RECORDS, results_topic=settings.topics.results)
+    catalogue = catalogue_of(settings)
     assert "person-check" in catalogue.workflows
     assert container(rendered(**values), role)["args"] == ["run", role]
 

@@ -5,7 +5,7 @@ A value that is wrong reads as absent: the caller goes on, so that one reading t
 
 import difflib
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from processor.errors import SettingsInvalid
 FILE_BYTES_MAX = 1024 * 1024
 _SHOWN_MAX = 60
 _TAG = "tag:yaml.org,2002:"
+_TRUE = frozenset({"true", "yes", "on"})
 _DURATION = re.compile(r"^(\d{1,9})(ms|s|m|h|d)$")
 _UNITS_MS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 
@@ -95,20 +96,23 @@ class Section:
         """Return a text, None where it is absent or no text."""
         return self._scalar(self._nodes[key], self._name(key)) if self.has(key) else None
 
-    def word(self, key: str, choices: Mapping[str, str | None]) -> str | None:
-        """Return one of `choices`, whose values say why a word is refused (None: it is not)."""
+    def word(self, key: str, words: Sequence[str]) -> str | None:
+        """Return one of `words`, None where it is absent or another."""
         word = self.text(key)
-        if word is None:
-            return None
-        allowed = [choice for choice, why in choices.items() if why is None]
-        if word not in choices:
-            self.problem(key, f"{_shown(word)} is none of {', '.join(allowed)}; {_nearest(word, allowed)}")
-            return None
-        why = choices[word]
-        if why is not None:
-            self.problem(key, f"{_shown(word)} {why}")
+        if word is not None and word not in words:
+            self.problem(key, f"{_shown(word)} is none of {', '.join(words)}; {_nearest(word, words)}")
             return None
         return word
+
+    def flag(self, key: str) -> bool | None:
+        """Return true or false, None where the key is absent or neither."""
+        if not self.has(key):
+            return None
+        node = self._nodes[key]
+        if not isinstance(node, yaml.ScalarNode) or node.tag != f"{_TAG}bool":
+            self.problem(key, "this is either true or false; write one of them, without quotes")
+            return None
+        return str(node.value).lower() in _TRUE
 
     def duration_ms(self, key: str) -> int | None:
         """Return a positive duration such as 15m or 7d, in milliseconds."""

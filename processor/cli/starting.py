@@ -8,13 +8,13 @@ from pathlib import Path
 
 from confluent_kafka.schema_registry import SchemaRegistryClient
 
-from processor.adapters.catalogue_file import load_catalogue
+from processor.adapters.catalogue_file import catalogue_of
 from processor.adapters.publisher import Publisher
 from processor.adapters.registry import registry_client
 from processor.adapters.topic_reader import TopicReader
 from processor.adapters.topic_specs import TopicSpec, topic_specs
 from processor.core.catalogue import Catalogue
-from processor.core.model import ApiVersion, Instant
+from processor.core.model import Instant
 from processor.kafka_config import CLIENT_LOGGER, client_config, plain_producer_config, reader_config
 from processor.settings import Settings
 from processor.settings_loading import Need, load_settings
@@ -42,11 +42,7 @@ def overrides_of(bootstrap_servers: str | None = None, schema_registry: str | No
 
 def catalogue_for(settings: Settings, file: Path | None = None) -> Catalogue:
     """Return the workflow catalogue; raises SettingsInvalid."""
-    return load_catalogue(
-        file or settings.workflows.file,
-        api=ApiVersion(settings.api.version),
-        results_topic=settings.topics.results,
-    )
+    return catalogue_of(settings, file)
 
 
 def results_topics(settings: Settings, catalogue: Catalogue) -> tuple[str, ...]:

@@ -4,6 +4,7 @@ The ids that upstream gives are used where the workflow's generation of the API 
 before is never made again.
 """
 
+import re
 from dataclasses import replace
 
 from processor.core.catalogue import Catalogue, Workflow
@@ -13,6 +14,7 @@ from processor.core.rendering import UNRENDERABLE, Templates
 from processor.core.state import PendingRequest
 
 ID_CHARS_MAX = 256
+_LOCALE = re.compile(r"[A-Za-z0-9-]{2,35}")  # RFC 5646, 4.4.1: longer tags need not be supported.
 
 
 def id_fault(request_id: str) -> str | None:
@@ -24,6 +26,11 @@ def id_fault(request_id: str) -> str | None:
     if not request_id.isprintable():
         return "the request id holds control characters"
     return None
+
+
+def is_locale(text: str) -> bool:
+    """Whether a text looks like a language tag (BCP 47), as far as that keeps harm out of a call."""
+    return _LOCALE.fullmatch(text) is not None
 
 
 def origin_of(fact: RequestArrived, catalogue: Catalogue, deadline_ms: int, now: Instant) -> Origin:

@@ -10,9 +10,12 @@ from difflib import get_close_matches
 from typing import TypeAlias, TypeVar
 
 from processor.core.model import Document, Instant, JsonValue, OnboardingRequest, Phone, Subject
+from processor.core.reference import REFERENCE_MARK
 
 RequestPath: TypeAlias = Callable[[OnboardingRequest], JsonValue]
 Source = TypeVar("Source")
+
+REFERENCE = "reference"  # Our own one, which is no value of the request.
 
 
 def compile_path(path: str) -> RequestPath:
@@ -25,6 +28,11 @@ def compile_path(path: str) -> RequestPath:
     if not all(path.split(".")):
         raise ValueError(f"path '{path}' has an empty word; write one name between two dots")
     first, _, rest = path.partition(".")
+    if first == REFERENCE:
+        raise ValueError(
+            f"path '{path}': our own reference names the record too, so it stands in parameters only, and as "
+            f"{REFERENCE}; was subject.{REFERENCE} meant?"
+        )
     if first == "subject":
         return _of_subject(path, rest)
     if first in _MAPPINGS and rest:
@@ -35,6 +43,14 @@ def compile_path(path: str) -> RequestPath:
     if rest:
         raise ValueError(f"path '{path}': {first} has nothing below it; write {first}")
     return read
+
+
+def compile_parameter_path(path: str) -> RequestPath:
+    """Return the function that reads a parameter: as `compile_path`, and `reference` for the mark of our own one.
+
+    `core/reference.py` puts the reference in the mark's place as soon as the launch key is known.
+    """
+    return _reference_mark if path == REFERENCE else compile_path(path)
 
 
 def value_in(value: JsonValue, path: str) -> JsonValue:
@@ -52,6 +68,10 @@ def value_in(value: JsonValue, path: str) -> JsonValue:
 def subject_json(subject: Subject) -> dict[str, JsonValue]:
     """Return a subject as JSON under the contract's names, without what is absent."""
     return {word: value for word, read in _SUBJECT.items() if (value := read(subject)) not in (None, [])}
+
+
+def _reference_mark(_: OnboardingRequest) -> JsonValue:
+    return REFERENCE_MARK
 
 
 def _of_subject(path: str, rest: str) -> RequestPath:

@@ -15,11 +15,10 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from processor.adapters.acked_producer import AckedProducer
-from processor.adapters.catalogue_file import load_catalogue
+from processor.adapters.catalogue_file import catalogue_of
 from processor.adapters.web_listener import ListenerLimits, WebListener
 from processor.adapters.webserver import ops_app
 from processor.core.catalogue import Catalogue
-from processor.core.model import ApiVersion
 from processor.errors import FatalError
 from processor.kafka_config import plain_producer_config
 from processor.logs import configure_logging
@@ -181,11 +180,7 @@ def run(settings: Settings, roles: Sequence[str]) -> int:
     Raises SettingsInvalid before anything is started.
     """
     chosen = [Role(role) for role in roles]
-    catalogue = load_catalogue(
-        settings.workflows.file,
-        api=ApiVersion(settings.api.version),
-        results_topic=settings.topics.results,
-    )
+    catalogue = catalogue_of(settings)
     configure_logging(settings.logging.format, settings.logging.level)
     try:
         return uvloop.run(serve(settings, catalogue, chosen))
