@@ -19,21 +19,18 @@ from processor.adapters.calling import ApiCall, ApiFact, operation_of
 from processor.adapters.http import HttpAnswer, HttpClient, HttpFailure, HttpSettings, Reason
 from processor.adapters.workflows_api import WorkflowsApi
 from processor.core.messages import Create, StartWorkflow
-from processor.core.model import ApiVersion
 from processor.core.proof import Operation, Proof
 from processor.settings import ApiSettings
 from tests.adapters.api_calls import (
-    CASE,
+    CALLS,
     CATALOGUE,
-    FOR_A_PERSON,
+    CREATIONS,
     NOW,
     OLD,
-    PARAMETERS,
-    READ_CASE,
-    RECORD,
-    RESULT,
+    READS,
+    RESULTS,
+    STARTS,
     STATUS,
-    start,
 )
 from tests.adapters.fake_http import FakeCredential, FakeHttp, json_answer, one_for_all
 from tests.adapters.faulty_server import (
@@ -54,7 +51,6 @@ from tests.adapters.faulty_server import (
 )
 from tests.adapters.http_adapters import ADAPTERS
 
-V1, V2, V3 = ApiVersion
 LETTERS = {
     "D": Proof.DONE,
     "R": Proof.REFUSED,
@@ -63,28 +59,7 @@ LETTERS = {
     "W": Proof.WAIT,
     "U": Proof.UNKNOWN,
 }
-LINKS = (Operation.ISSUE_TOKEN, Operation.ISSUE_LINK, Operation.SEND_LINK)
-CREATIONS: list[ApiCall] = [
-    RECORD,
-    replace(RECORD, workflow="tables", api=V3),
-    CASE,
-    PARAMETERS,
-    replace(PARAMETERS, workflow="people", api=V2),
-]
-STARTS: list[ApiCall] = [
-    *(start(Operation.RUN, version) for version in ApiVersion),
-    *(start(operation, version, inputs=FOR_A_PERSON) for operation in LINKS for version in (V1, V2)),
-]
-READS: list[ApiCall] = [
-    replace(STATUS, api=V1),
-    STATUS,
-    replace(STATUS, api=V3),
-    replace(STATUS, workflow=None),
-    READ_CASE,
-]
-RESULTS: list[ApiCall] = [RESULT, replace(RESULT, api=V3), replace(RESULT, api=V1, case_id="case-1")]
 COLUMNS = (CREATIONS, STARTS, READS, RESULTS)
-CALLS = [call for column in COLUMNS for call in column]
 # A record or case that the request named may be what is missing; the definition may be as well, but nobody can tell.
 NAMED = [replace(call, is_own=False) for call in STARTS if isinstance(call, StartWorkflow)]
 

@@ -3,15 +3,17 @@
 What it proves is the table of `test_proof_table.py`.
 """
 
+import logging
 from dataclasses import replace
 from email.utils import formatdate
 from hashlib import sha256
 
+import orjson
 import pytest
 
 from processor.adapters.api_answers import SECRET_CHARS_MAX, retry_after_ms, text_of
 from processor.adapters.api_facts import Answer, Facts, fact_of
-from processor.adapters.calling import ApiCall, ApiFact
+from processor.adapters.calling import ApiCall, ApiFact, operation_of
 from processor.adapters.http import HttpAnswer, HttpFailure, Reason
 from processor.core.catalogue import Catalogue, Workflow
 from processor.core.messages import (
@@ -29,6 +31,7 @@ from processor.core.model import ApiVersion
 from processor.core.proof import STARTS, Ending, Operation, Proof
 from processor.core.reference import reference_of
 from processor.settings import ApiSettings
+from tests.adapters.api_calls import CALLS, Calling
 from tests.adapters.fake_http import json_answer
 
 NOW = 1_750_000_000_000
@@ -366,3 +369,32 @@ def test_a_call_without_an_answer_has_a_fact_of_its_kind() -> None:
 def test_what_counts_as_an_id(value: str | float, text: str | None) -> None:
     """Text of a bounded length, and whole numbers, for a provider that may change its mind."""
     assert text_of(value) == text
+
+
+SECRETS = ("Ada", "ada@example.test", "l.test", "t0ken", "A-17")
+TELLING = orjson.dumps(
+    {
+        "id": "w-1",
+        "caseId": "case-1",
+        "status": "RUNNING",
+        "link": "https://l.test/1",
+        "token": "t0ken",
+        "parameters": {"orderId": "A-17"},
+        "partyDetails": {"personal": {"firstName": "Ada"}},
+        "fingerprint": "Ada Example",
+        "errors": [{"code": "ada@example.test", "message": "Ada has no order A-17 at https://l.test/1?token=t0ken"}],
+    }
+)
+
+
+@pytest.mark.parametrize("operation", Operation)
+async def test_no_secret_is_told_of_any_call(operation: Operation, caplog: pytest.LogCaptureFixture) -> None:
+    """Neither what is sent nor what is answered shows in words, logs, or values that are printed."""
+    caplog.set_level(logging.DEBUG)
+    for call in (each for each in CALLS if operation_of(each) is operation):
+        for status in (200, 400, 404, 500):
+            answer = HttpAnswer(status, {}, TELLING)
+            calling = Calling(answer)
+            told = await calling.api.perform(call)
+            words = f"{call} {told} {told.why} {answer} {calling.http.requests} {calling.told} {caplog.text}"
+            assert [secret for secret in SECRETS if secret in words] == []
