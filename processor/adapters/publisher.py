@@ -1,6 +1,6 @@
 """Publishes from a command: many records in a row, and what became of them at the end."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,7 +51,14 @@ class Publisher:
         if topic not in found:
             raise FatalError(f"the topic {topic} does not exist; run `processor topics create`")
 
-    def publish(self, topic: str, key: bytes | None, value: bytes, partition: int = ANY_PARTITION) -> None:
+    def publish(
+        self,
+        topic: str,
+        key: bytes | None,
+        value: bytes,
+        partition: int = ANY_PARTITION,
+        headers: Sequence[tuple[str, bytes]] = (),
+    ) -> None:
         """Queue one record, waiting for room; raises BrokerUnavailable when an earlier one failed.
 
         Raises RequestRejected for a record above the limit of the producer.
@@ -59,7 +66,7 @@ class Publisher:
         while True:
             self._check(topic)
             try:
-                self._producer.produce(topic, value, key, partition, self._reported)
+                self._producer.produce(topic, value, key, partition, self._reported, headers=[*headers])
                 self._producer.poll(0)
             except BufferError:
                 self._producer.poll(_POLL_S)

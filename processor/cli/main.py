@@ -24,6 +24,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "topics": ("topics", "Create the topics that are missing, or check them."),
     "schemas": ("schemas", "Register the schemas of public events, or check them."),
     "publish": ("publish", "Publish onboarding requests from JSON lines."),
+    "adopt": ("adopt", "Take over workflows that another service started."),
     "results": ("results", "Show results of onboarding requests."),
     "held": ("held", "Show what waits for a person, and decide about it."),
     "pause": ("pauses", "Pause a workflow everywhere; nothing of it is lost."),

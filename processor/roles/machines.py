@@ -145,13 +145,13 @@ class _Machine:
         topics, value = self._writing.topics, self._writing.codec.encode(message)
         match message:
             case Prepared():
-                headers = _custody(message.origin, "prepared")
+                headers = custody_headers(message.origin, "prepared")
                 return OutputRecord(topics.launches, message.launch_key.encode(), value, headers)
             case LinkAsked() | Observed():
                 return OutputRecord(topics.launches, message.launch_key.encode(), value)
             case Started():
                 key = canonical_id(message.workflow_id).encode()
-                return OutputRecord(topics.workflows, key, value, _custody(message.origin, "started"))
+                return OutputRecord(topics.workflows, key, value, custody_headers(message.origin, "started"))
             case Replaced():
                 return OutputRecord(topics.workflows, canonical_id(message.workflow_id).encode(), value)
 
@@ -360,7 +360,7 @@ def _value(record: InputRecord) -> bytes:
     return record.value
 
 
-def _custody(origin: Origin, name: str) -> Headers:
+def custody_headers(origin: Origin, name: str) -> Headers:
     """Return headers that still name the request when the value cannot be read."""
     headers: Headers = (
         (CUSTODY, name.encode()),

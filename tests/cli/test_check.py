@@ -4,9 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from processor.cli.check import changed_settings
+from processor.cli.check import catalogue_findings, changed_settings
+from processor.cli.check_provider import Wanted, ahead_ms_of, clock_finding, provider_findings
+from processor.cli.findings import Finding
+from processor.core.catalogue import Catalogue, Workflow
 from processor.settings import Settings
 from tests.cli.commands import command, environment
+from tests.cli.simulated import simulated
 
 
 def test_settings_that_differ_from_their_defaults_are_shown_and_secrets_are_not() -> None:
@@ -33,7 +37,16 @@ def test_everything_that_is_away_is_a_finding(tmp_path: Path) -> None:
     said = command("check", "--json", env={**environment(tmp_path), "PROCESSOR_KAFKA__OPERATION_TIMEOUT_S": "0.2"})
     assert said.code == 1
     found = {each["area"]: each["grade"] for each in said.json()["findings"]}
-    assert found == {"catalogue": "good", "broker": "problem", "registry": "problem", "api": "problem"}
+    assert found == {
+        "catalogue": "good",
+        "broker": "problem",
+        "registry": "problem",
+        "credentials": "problem",
+        "webhook keys": "problem",
+        "clock": "not checked",
+    }
+    assert all(each["setting"].startswith("PROCESSOR_") for each in said.json()["findings"])
+    assert all(each["remedy"] for each in said.json()["findings"] if each["grade"] == "problem")
     assert said.json()["settings"]["api"]["secret"] == "***"
     assert "secret-of-test" not in said.out + said.err
 
@@ -44,7 +57,7 @@ def test_an_ingestor_needs_no_registry_and_no_credentials(tmp_path: Path) -> Non
     for name in ("SCHEMA_REGISTRY__URL", "API__KEY", "API__SECRET"):
         del env[f"PROCESSOR_{name}"]
     said = command("check", "ingestor", "--json", env=env)
-    assert [each["area"] for each in said.json()["findings"]] == ["catalogue", "broker"]
+    assert [each["area"] for each in said.json()["findings"]] == ["catalogue", "broker", "webhook keys", "clock"]
     del env["PROCESSOR_API__BASE_URL"]
     assert "PROCESSOR_WEBHOOK__KEY_BASE_URL" in command("check", "ingestor", env=env).err
 
@@ -54,3 +67,104 @@ def test_unknown_variables_are_told(tmp_path: Path) -> None:
     said = command("check", env={**environment(tmp_path), "PROCESSOR_TOPICS__PARTITION": "3"})
     assert said.code == 2
     assert "is PROCESSOR_TOPICS__PARTITIONS meant?" in said.err
+
+
+EVERYTHING = Wanted(credentials=True, webhook_keys=True)
+
+
+def looked_at(url: str, wanted: Wanted = EVERYTHING, **api: object) -> dict[tuple[str, str], Finding]:
+    """Return the findings about a provider at this address, by area and name."""
+    given = {"base_url": url, "key": "simulator-key", "secret": "simulator-secret", **api}
+    return {(each.area, each.name): each for each in provider_findings(Settings.model_validate({"api": given}), wanted)}
+
+
+def test_a_provider_that_knows_us_is_good_in_every_way() -> None:
+    """One authorize, one key that does not exist, one date: nothing was run or made."""
+    with simulated() as (simulator, url):
+        found = looked_at(url)
+        assert {name: each.grade for name, each in found.items()} == {
+            ("credentials", "default: create, start, read"): "good",
+            ("webhook keys", "default"): "good",
+            ("clock", "default"): "good",
+        }
+        asked = {route: answers.total() for route, answers in simulator.counters.routes.items()}
+        assert asked == {"POST /auth/authorize": 1, "GET /auth/webhooks/key/{keyId}": 2}
+
+
+def test_every_credential_of_every_profile_is_tried_and_the_wrong_one_named() -> None:
+    """By the variable that holds it; organisation tokens cannot be tried without a call."""
+    with simulated() as (_, url):
+        right = {"key": "simulator-key", "secret": "simulator-secret"}
+        providers = {
+            "second": {"base_url": url, **right, "credentials": {"start": {"key": "wrong", "secret": "wrong"}}},
+            "third": {"base_url": url, "token": "tot_simulator"},
+        }
+        given = {"api": {"base_url": url, **right}, "providers": providers}
+        findings = provider_findings(Settings.model_validate(given), Wanted(credentials=True, webhook_keys=False))
+    found = {each.name: (each.grade, each.setting) for each in findings if each.area == "credentials"}
+    assert found == {
+        "default: create, start, read": ("good", "PROCESSOR_API__KEY"),
+        "second: create, read": ("good", "PROCESSOR_PROVIDERS__SECOND__KEY"),
+        "second: start": ("problem", "PROCESSOR_PROVIDERS__SECOND__CREDENTIALS__START__KEY"),
+        "third: create, start, read": ("not checked", "PROCESSOR_PROVIDERS__THIRD__TOKEN"),
+    }
+
+
+def test_a_key_endpoint_that_asks_who_we_are_needs_a_credential_of_its_own() -> None:
+    """That of the API serves at its own address; elsewhere, and for an organisation token, one is to be set."""
+    with simulated(key_needs_credential=True) as (_, url):
+        assert looked_at(url)["webhook keys", "default"].grade == "good"
+        webhook = {"key_base_url": url}
+        given = {"api": {"base_url": "http://127.0.0.1:9"}, "webhook": webhook}
+        wanted = Wanted(credentials=False, webhook_keys=True)
+        keys, clock = provider_findings(Settings.model_validate(given), wanted)
+    assert (keys.grade, keys.setting) == ("problem", "PROCESSOR_API__CREDENTIALS__KEYS__TOKEN")
+    assert (clock.grade, clock.setting) == ("good", "PROCESSOR_WEBHOOK__KEY_BASE_URL")
+
+
+def test_a_key_endpoint_that_fails_is_told_by_its_address() -> None:
+    """Which is that of the API, unless it has one of its own."""
+    with simulated(keys_down=True) as (_, url):
+        found = looked_at(url)["webhook keys", "default"]
+    assert (found.grade, found.setting) == ("problem", "PROCESSOR_API__BASE_URL")
+    assert "answered 503" in found.text
+
+
+@pytest.mark.parametrize(
+    "ahead_ms,grade",
+    [
+        (None, "not checked"),
+        (0, "good"),
+        (30_000, "good"),
+        (-30_001, "warning"),
+        (120_000, "warning"),
+        (120_001, "problem"),
+        (-120_001, "problem"),
+    ],
+)
+def test_clocks_may_differ_by_half_a_minute(ahead_ms: int | None, grade: str) -> None:
+    """Beyond that it is a warning, beyond two minutes runs of unknown outcome are no longer told apart."""
+    assert clock_finding("default", "X", ahead_ms).grade == grade
+
+
+@pytest.mark.parametrize(
+    "date,ahead_ms",
+    [
+        ("Mon, 24 Nov 2025 16:00:00 GMT", -500),  # Cut to whole seconds: it means the middle of one.
+        ("Mon, 24 Nov 2025 15:59:00 GMT", 59_500),
+        ("yesterday", None),
+        (None, None),
+    ],
+)
+def test_a_clock_is_compared_with_the_date_of_an_answer(date: str | None, ahead_ms: int | None) -> None:
+    """An answer without one says nothing."""
+    assert ahead_ms_of(date, 1_764_000_000_000) == ahead_ms
+
+
+def test_a_workflow_of_a_profile_that_is_not_configured_is_told() -> None:
+    """Its requests would wait for it, for ever."""
+    catalogue = Catalogue({"a": Workflow("a", "d"), "b": Workflow("b", "d", provider="second")})
+    settings = Settings.model_validate({"api": {"base_url": "https://api.test"}})
+    good, bad = catalogue_findings(settings, catalogue)
+    assert (good.grade, good.text) == ("good", "2 workflows")
+    assert (bad.name, bad.grade, bad.setting) == ("b", "problem", "PROCESSOR_PROVIDERS__SECOND__BASE_URL")

@@ -1,0 +1,198 @@
+"""What can be known of the provider without running anything: credentials, webhook keys, and whose clock is wrong.
+
+Only three calls are made, and none changes anything: authorize, a webhook key that does not exist, and once more the
+address of that key, for the `Date` of its answer.
+"""
+
+import asyncio
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC
+from email.utils import parsedate_to_datetime
+from typing import Final
+from uuid import uuid4
+
+import httpx
+import structlog
+from prometheus_client import CollectorRegistry
+
+from processor.adapters.access_token import TokenOutcome, credential
+from processor.adapters.http import HttpSettings
+from processor.adapters.http_httpx import HttpxClient
+from processor.adapters.topic_rules import Grade
+from processor.adapters.webhook_keys import PLACE, key_client
+from processor.cli.findings import NOT_CHECKED, Finding
+from processor.cli.starting import now
+from processor.core.model import MINUTE_MS, SECOND_MS, Instant
+from processor.errors import ApiUnavailable
+from processor.roles.profile_keys import ProfileKeys
+from processor.settings import ApiSettings, CredentialKind, CredentialSettings, Settings, profile_prefix
+from processor.telemetry import WebhookMetrics
+
+CLOCK_MS_WARNING: Final = 30 * SECOND_MS
+CLOCK_MS_MAX: Final = 2 * MINUTE_MS  # Launch forgives that much between the clocks of ingestor and submitter.
+KINDS: Final = (CredentialKind.CREATE, CredentialKind.START, CredentialKind.READ)
+
+_ASKS_WHO = ("answered 401", "answered 403")
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What of the provider the roles in question need."""
+
+    credentials: bool
+    webhook_keys: bool
+
+
+def provider_findings(settings: Settings, wanted: Wanted) -> list[Finding]:
+    """Return what is to be said of every provider profile; raises SettingsInvalid for an address that is none."""
+    with _quiet_logs():
+        return asyncio.run(_of_all(settings, wanted))
+
+
+def clock_finding(name: str, setting: str, ahead_ms: int | None) -> Finding:
+    """Judge by how much our clock is ahead of the provider's; None where its answer does not say."""
+    if ahead_ms is None:
+        return Finding("clock", name, NOT_CHECKED, "the provider's answer has no date", setting)
+    seconds = abs(ahead_ms) / SECOND_MS
+    text = f"our clock is {seconds:.0f} s {'ahead of' if ahead_ms > 0 else 'behind'} the provider's"
+    remedy = "let this machine's clock be set by NTP; runs of unknown outcome are told apart by time"
+    if abs(ahead_ms) > CLOCK_MS_MAX:
+        return Finding("clock", name, Grade.PROBLEM, text, setting, remedy)
+    if abs(ahead_ms) > CLOCK_MS_WARNING:
+        return Finding("clock", name, Grade.WARNING, text, setting, remedy)
+    return Finding("clock", name, Grade.GOOD, text, setting)
+
+
+async def _of_all(settings: Settings, wanted: Wanted) -> list[Finding]:
+    """Look at all profiles at once, so that one that is away costs no more than all."""
+    looks = [_of_profile(settings, name, api, wanted) for name, api in settings.profiles().items()]
+    return [finding for found in await asyncio.gather(*looks) for finding in found]
+
+
+async def _of_profile(settings: Settings, name: str, api: ApiSettings, wanted: Wanted) -> list[Finding]:
+    who = _credentials(api).items() if wanted.credentials else ()
+    found = await asyncio.gather(*(_of_credential(name, api, given, kinds) for given, kinds in who))
+    if wanted.webhook_keys:
+        found = [*found, await _of_keys(settings, name, api)]
+    return [*found, await _of_clock(settings, name, api, is_key_host=not wanted.credentials)]
+
+
+def _credentials(api: ApiSettings) -> Mapping[CredentialSettings, tuple[CredentialKind, ...]]:
+    """Return the kinds of calls by who we are in them."""
+    found: dict[CredentialSettings, tuple[CredentialKind, ...]] = {}
+    for kind in KINDS:
+        given = api.credential(kind)
+        found[given] = (*found.get(given, ()), kind)
+    return found
+
+
+async def _of_credential(
+    profile: str, api: ApiSettings, given: CredentialSettings, kinds: tuple[CredentialKind, ...]
+) -> Finding:
+    """Authorize once, and nothing else."""
+    own: CredentialSettings = getattr(api.credentials, kinds[0])
+    prefix = profile_prefix(profile) + (f"CREDENTIALS__{kinds[0].upper()}__" if own.is_given else "")
+    name = f"{profile}: {', '.join(kinds)}"
+    if given.token is not None:
+        text = "an organisation token is proved by the first call only"
+        return Finding("credentials", name, NOT_CHECKED, text, f"{prefix}TOKEN")
+    outcome, why = await _authorized(api, kinds[0])
+    if outcome is TokenOutcome.RENEWED:
+        text = f"{api.base_url} takes our key and secret"
+        return Finding("credentials", name, Grade.GOOD, text, f"{prefix}KEY")
+    if outcome is TokenOutcome.REFUSED:
+        remedy = f"copy key and secret of this workspace once more, also {prefix}SECRET"
+        return Finding("credentials", name, Grade.PROBLEM, f"they are refused: {why}", f"{prefix}KEY", remedy)
+    remedy = "see that this is the provider's address and that it can be reached from here"
+    variable = f"{profile_prefix(profile)}BASE_URL"
+    return Finding("credentials", name, Grade.PROBLEM, f"no token: {why}", variable, remedy)
+
+
+async def _authorized(api: ApiSettings, kind: CredentialKind) -> tuple[TokenOutcome, str]:
+    """Return what became of one attempt to get a token, and why."""
+    told: asyncio.Future[tuple[TokenOutcome, str]] = asyncio.get_running_loop().create_future()
+
+    def tell(outcome: TokenOutcome, why: str) -> None:
+        if not told.done():
+            told.set_result((outcome, why))
+
+    ca_file = None if api.ca_file is None else str(api.ca_file)
+    client = HttpxClient(HttpSettings(connect_timeout_s=api.connect_timeout_s, ca_file=ca_file))
+    asked = credential(api, client, tell, kind)
+    asked.start()
+    try:
+        return await asyncio.wait_for(told, api.call_deadline_s + api.connect_timeout_s)
+    except TimeoutError:
+        return TokenOutcome.FAILED, "no answer in time"
+    finally:
+        await asked.close()
+        await client.close()
+
+
+async def _of_keys(settings: Settings, name: str, api: ApiSettings) -> Finding:
+    """Ask for a key that does not exist, as the ingestor asks for those that do."""
+    keys = ProfileKeys(name, api, settings.webhook, WebhookMetrics(CollectorRegistry()))
+    base = _key_variable(settings, name)
+    try:
+        found = await keys.find(str(uuid4()))
+    except ApiUnavailable as error:
+        why = str(error)
+        if why.endswith(_ASKS_WHO):
+            variable = f"{profile_prefix(name)}CREDENTIALS__KEYS__TOKEN"
+            remedy = "it asks who we are: give it a credential that may read webhook keys"
+            return Finding("webhook keys", name, Grade.PROBLEM, why, variable, remedy)
+        remedy = "see that this address, with PROCESSOR_WEBHOOK__KEY_PATH, is where the provider publishes its keys"
+        return Finding("webhook keys", name, Grade.PROBLEM, why, base, remedy)
+    finally:
+        await keys.close()
+    if found is not None:
+        text, remedy = "it has a key for any id", "see that this is the provider, and not somebody who answers for it"
+        return Finding("webhook keys", name, Grade.WARNING, text, base, remedy)
+    return Finding("webhook keys", name, Grade.GOOD, "it answers, and knows no key of a made-up id", base)
+
+
+def _key_variable(settings: Settings, name: str) -> str:
+    if not settings.webhook.key_base_url_of(name):
+        return f"{profile_prefix(name)}BASE_URL"
+    is_default = settings.webhook.key_base_url_of(name) == settings.webhook.key_base_url
+    return "PROCESSOR_WEBHOOK__KEY_BASE_URL" if is_default else "PROCESSOR_WEBHOOK__KEY_BASE_URLS"
+
+
+async def _of_clock(settings: Settings, name: str, api: ApiSettings, *, is_key_host: bool) -> Finding:
+    """Compare clocks by any answer: even a refusal has a date (RFC 9110, 6.6.1)."""
+    base_url = (settings.webhook.key_base_url_of(name) if is_key_host else "") or api.base_url
+    variable = _key_variable(settings, name) if is_key_host else f"{profile_prefix(name)}BASE_URL"
+    ca_file = None if api.ca_file is None else str(api.ca_file)
+    url = base_url + settings.webhook.key_path.replace(PLACE, str(uuid4()))
+    async with key_client(ca_file, is_plain_http=base_url.startswith("http://")) as client:
+        asked_at = now()
+        try:
+            async with client.stream("GET", url, timeout=api.connect_timeout_s) as answer:
+                date = answer.headers.get("date")
+        except httpx.HTTPError as error:
+            return Finding("clock", name, NOT_CHECKED, f"the provider did not answer: {type(error).__name__}", variable)
+        return clock_finding(name, variable, ahead_ms_of(date, (asked_at + now()) // 2))
+
+
+def ahead_ms_of(date: str | None, at: Instant) -> int | None:
+    """Return how far `at` is ahead of an HTTP date, which is cut to whole seconds; None where it is no date."""
+    try:
+        moment = parsedate_to_datetime(date or "")
+    except (ValueError, TypeError):
+        return None
+    theirs = int(moment.replace(tzinfo=moment.tzinfo or UTC).timestamp() * SECOND_MS) + SECOND_MS // 2
+    return at - theirs
+
+
+@contextmanager
+def _quiet_logs() -> Iterator[None]:
+    """Let no log line mix with the answer of a command: what went wrong is a finding."""
+    before = structlog.get_config()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    try:
+        yield
+    finally:
+        structlog.configure(**before)
