@@ -40,6 +40,7 @@ from processor.core.completion_unknown import forget_later, grace_over, observed
 from processor.core.keys import canonical_id
 from processor.core.messages import (
     CustodyUnreadable,
+    Finished,
     Replaced,
     ResultRead,
     Resumed,
@@ -49,6 +50,7 @@ from processor.core.messages import (
     WebhookReceived,
 )
 from processor.core.model import Instant, Origin, Outcome, Reason, Witness
+from processor.core.polling import NOTHING, learned, next_wait_ms, told_after_all
 from processor.core.proof import Proof
 from processor.core.result_body import NOT_CONFIGURED, UNAVAILABLE, PublishedResult, published_result, wants_result
 from processor.core.results import finished, finished_started
@@ -60,6 +62,7 @@ Fact: TypeAlias = (
 )
 Phase: TypeAlias = CompletionPhase
 
+ENDS = frozenset({Outcome.COMPLETED, Outcome.FAILED})
 CLAIMS_MAX = 64  # Requests that are remembered for having claimed a workflow of another one.
 
 
@@ -72,6 +75,21 @@ class Completion(Terms):
         head = state.get(HEAD)
         assert head is None or isinstance(head, WorkflowState), "the head of a workflow is of another decider"
         return RULES[head.phase if head else None, type(fact)](self, head, fact, now)
+
+    def taught(self, fact: Fact, decision: Decision) -> "Completion":
+        """Return the decider that has learnt from a decision of its own when to poll; nothing else differs."""
+        head = decision.changes.get(HEAD)
+        if not isinstance(head, WorkflowState) or head.phase is not Phase.ENDED or not _is_witnessed(head):
+            return self
+        assert head.started is not None, "an end was seen of a workflow that nobody started"
+        name = head.started.origin.workflow
+        if isinstance(fact, WebhookReceived):
+            return replace(self, lessons=told_after_all(self.lessons, name))
+        if not any(isinstance(output, Finished) and output.outcome in ENDS for output in decision.outputs):
+            return self
+        ran_ms, took_ms = _times_ms(head, head.started)
+        lessons = learned(self.lessons, name, ran_ms, took_ms, is_told=head.webhook_at is not None)
+        return replace(self, lessons=lessons)
 
 
 def _began(terms: Terms, head: WorkflowState | None, fact: Started, now: Instant) -> Decision:
@@ -86,6 +104,7 @@ def _began(terms: Terms, head: WorkflowState | None, fact: Started, now: Instant
         status=fact.status,
         polls=0,
         silent=(),
+        is_hinted=head is not None and head.webhook_at is not None,
         failures=0,
         closes_at=fact.origin.deadline_at if fact.revision == 1 else now + terms.policy.amendment_ms,
         seen_by=fact.told_by if is_final and fact.told_by is not Witness.OPERATOR else None,
@@ -171,12 +190,20 @@ def _unreadable(terms: Terms, head: WorkflowState | None, fact: CustodyUnreadabl
 
 def _webhook_came(terms: Terms, head: WorkflowState, fact: WebhookReceived, now: Instant) -> Decision:
     """Read now; while a read is open, again after it; between the two reads of a failure, not sooner."""
-    head = replace(head, webhook_at=fact.received_at if head.webhook_at is None else head.webhook_at)
+    webhook_at = fact.received_at if head.webhook_at is None else head.webhook_at
+    head = replace(head, webhook_at=webhook_at, is_hinted=True)
     if head.is_waiting:
         return kept(replace(head, has_hint=True))
     if head.ended_badly_reads:
         return kept(head)
     return read(terms, replace(head, polls=0), now)
+
+
+def _told_after_all(_: Terms, head: WorkflowState, fact: WebhookReceived, __: Instant) -> Decision:
+    """Note that the webhook came, behind the poll that had found the end; nothing else changes."""
+    if head.webhook_at is not None or not _is_witnessed(head):
+        return Decision()
+    return kept(replace(head, webhook_at=fact.received_at))
 
 
 def _status_read(terms: Terms, head: WorkflowState, fact: StatusRead, now: Instant) -> Decision:
@@ -194,7 +221,7 @@ def _status_read(terms: Terms, head: WorkflowState, fact: StatusRead, now: Insta
         return _ended_well(terms, _seen(head, now), started, now)
     if _is_in(workflow.failure, fact.status):
         return _ended_badly(terms, _seen(head, now), started, now)
-    refuted = replace(head, ended_badly_reads=0, ended_at=None, seen_by=None)
+    refuted = replace(head, ended_badly_reads=0, ended_at=None, seen_by=None, running_at=now)
     return _read_in_vain(terms, refuted if head.has_hint else replace(refuted, webhook_at=None), started, now)
 
 
@@ -352,7 +379,7 @@ RULES: Mapping[tuple[Phase | None, type[Fact]], Callable[..., Decision]] = {
     (Phase.RUNNING, Resumed): _resumed,
     (Phase.FETCHING, Started): _claimed_again,
     (Phase.FETCHING, Replaced): _replaced,
-    (Phase.FETCHING, WebhookReceived): _ignored,
+    (Phase.FETCHING, WebhookReceived): _told_after_all,
     (Phase.FETCHING, CustodyUnreadable): _unreadable,
     (Phase.FETCHING, StatusRead): _ignored,
     (Phase.FETCHING, ResultRead): _result_read,
@@ -368,7 +395,7 @@ RULES: Mapping[tuple[Phase | None, type[Fact]], Callable[..., Decision]] = {
     (Phase.EXPIRED, Resumed): _resumed,
     (Phase.ENDED, Started): _claimed_again,
     (Phase.ENDED, Replaced): _replaced,
-    (Phase.ENDED, WebhookReceived): _ignored,
+    (Phase.ENDED, WebhookReceived): _told_after_all,
     (Phase.ENDED, CustodyUnreadable): _unreadable,
     (Phase.ENDED, StatusRead): _ignored,
     (Phase.ENDED, ResultRead): _ignored,
@@ -409,7 +436,26 @@ def _seen(head: WorkflowState, now: Instant) -> WorkflowState:
 
 
 def _next_poll_at(terms: Terms, head: WorkflowState, started: Started, now: Instant) -> Instant:
-    """Say when to poll next; after a give-up the wait may grow further."""
-    poll = terms.workflow_of(started).poll
+    """Say when to poll next: as learnt; after a webhook by short waits anew, after a give-up by ever longer ones."""
+    poll, seed = terms.workflow_of(started).poll, head.workflow_id
+    if started.revision == 1 and not head.is_hinted:
+        lesson = terms.lessons.get(started.origin.workflow, NOTHING)
+        return now + next_wait_ms(lesson, poll, max(0, now - started.started_at), head.polls, seed=seed)
     max_ms = poll.max_ms if started.revision == 1 else max(poll.max_ms, terms.policy.amendment_poll_ms_max)
-    return next_poll_at(now, head.polls, seed=head.workflow_id, first_ms=poll.first_ms, max_ms=max_ms)
+    return next_poll_at(now, head.polls, seed=seed, first_ms=poll.first_ms, max_ms=max_ms)
+
+
+def _is_witnessed(head: WorkflowState) -> bool:
+    """Say whether the end was seen, in time, as a run's end is: by a webhook or a poll."""
+    is_in_time = head.started is not None and head.started.revision == 1
+    return is_in_time and head.seen_by in {Witness.WEBHOOK, Witness.POLL}
+
+
+def _times_ms(head: WorkflowState, started: Started) -> tuple[int, int]:
+    """Say after which time a run still ran, and after which it had ended; of one that a webhook told, both are one."""
+    begun_at = started.started_at
+    if head.seen_by is Witness.WEBHOOK and head.webhook_at is not None:
+        return max(0, head.webhook_at - begun_at), max(0, head.webhook_at - begun_at)
+    ended_at = begun_at if head.ended_at is None else head.ended_at
+    running_at = begun_at if head.running_at is None else head.running_at
+    return max(0, running_at - begun_at), max(0, ended_at - begun_at)

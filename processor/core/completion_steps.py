@@ -16,6 +16,7 @@ from processor.core.model import (
     Timer,
     Witness,
 )
+from processor.core.polling import Lessons
 from processor.core.schedule import retry_ms
 from processor.core.state import CompletionPhase, Decision, WorkflowState
 
@@ -48,6 +49,7 @@ class Terms:
 
     catalogue: Catalogue
     policy: CompletionPolicy = field(default_factory=CompletionPolicy)
+    lessons: Lessons = field(default_factory=dict)  # What runs that ended taught about polling.
 
     def workflow_of(self, started: Started) -> Workflow:
         """Return the catalogue's entry; one that was removed meanwhile publishes no result body."""

@@ -38,8 +38,18 @@ def retry_ms(failures: int, *, seed: str, asked_ms: int | None = None, least_ms:
 
 def next_poll_at(now: Instant, polls: int, *, seed: str, first_ms: int, max_ms: int) -> Instant:
     """Say when to poll after `polls` polls in vain: each doubles the wait up to `max_ms`, less up to a quarter."""
+    return now + doubled_wait_ms(polls, seed=seed, first_ms=first_ms, max_ms=max_ms)
+
+
+def doubled_wait_ms(polls: int, *, seed: str, first_ms: int, max_ms: int) -> int:
+    """Say how long to wait after `polls` polls in vain, as `next_poll_at`."""
     wait_ms = _doubled_ms(polls, first_ms, max_ms)
-    return now + wait_ms - _hash(seed, polls) % (wait_ms // POLL_SPREAD_PARTS + 1)
+    return wait_ms - spread_ms(wait_ms, seed, polls)
+
+
+def spread_ms(wait_ms: int, seed: str, polls: int) -> int:
+    """Say how much sooner a poll comes than its full wait, so that runs started together are not polled together."""
+    return _hash(seed, polls) % (wait_ms // POLL_SPREAD_PARTS + 1)
 
 
 def _doubled_ms(times: int, first_ms: int, max_ms: int) -> int:

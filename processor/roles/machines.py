@@ -302,10 +302,16 @@ class CompletionMachine(_Machine):
     name = "completion"
     gauges: tuple[str, ...] = ("running", "early", "expired", "ended", "forgetting")
     live_gauges = 1
-    unjudged = 1  # Webhooks of workflows that nobody here started, until launch has heard of them.
+    unjudged: int | None = 1  # Webhooks of workflows that nobody here started, until launch has heard of them.
 
     def __init__(self, decider: Completion, writing: Writing) -> None:
         super().__init__(decider, writing, (writing.topics.workflows, writing.topics.completion_state))
+
+    def decide(self, state: Mapping[str, Any], fact: Any, now: Instant) -> Decision:  # noqa: ANN401  # its own facts
+        """Fold one fact into one workflow, and learn from its end when to poll the next ones."""
+        decision = super().decide(state, fact, now)
+        self._decider = self._decider.taught(fact, decision)
+        return decision
 
     def arrived(self, record: InputRecord) -> tuple[str, Started | Replaced | WebhookReceived]:
         """Return workflow id and fact of a record; raises PoisonError, StateUnreadable."""

@@ -6,7 +6,7 @@ import pytest
 
 from processor.core.catalogue import Catalogue, ResultSource, Workflow
 from processor.core.completion import Completion
-from processor.core.messages import Finished, Observed, ReadResult, ReadStatus
+from processor.core.messages import Finished, Observed, ReadResult, ReadStatus, StatusRead
 from processor.core.model import ApiVersion
 from processor.core.proof import Proof
 from processor.core.reference import reference_of
@@ -15,7 +15,6 @@ from tests.core.workflows import BODY, COMPLETION, ID, NOW, ORIGIN, Run, result,
 
 CASES, RECORDS, TABLES = ApiVersion
 GRACE_OVER = NOW + 10_000
-NAMELESS = {"record_id": None, "case_id": None}
 
 
 def of(*apis: ApiVersion, provider: str = "default") -> Completion:
@@ -33,6 +32,11 @@ def observing(completion: Completion, provider: str = "default") -> Run:
     run.told(replace(webhook(), provider=provider))
     run.wakes()
     return run
+
+
+def nameless(attempt: int, proof: Proof = Proof.DONE) -> StatusRead:
+    """An answer that says nothing of whose workflow it is."""
+    return status("RUNNING", attempt, proof=proof, record_id=None, case_id=None)
 
 
 def apis_read(run: Run) -> list[ApiVersion]:
@@ -99,7 +103,7 @@ def test_an_unknown_workflow_is_asked_for_by_each_version_in_use(
     """An answer that names nobody makes us try the next version at once, the most used first, and then forget it."""
     run = observing(of(*apis))
     for attempt in range(1, len(asked) + 1):
-        run.told(status("RUNNING", attempt, **NAMELESS), now=GRACE_OVER)
+        run.told(nameless(attempt), now=GRACE_OVER)
     assert (apis_read(run), run.head.phase, run.outputs) == (asked, CompletionPhase.FORGETTING, [])
 
 
@@ -108,7 +112,7 @@ def test_a_failed_read_loses_no_version() -> None:
     run = observing(of(CASES, RECORDS, TABLES))
     answers = [Proof.UNKNOWN, Proof.DONE, Proof.UNKNOWN, Proof.WAIT, Proof.UNKNOWN]
     for attempt, proof in enumerate(answers, 1):
-        run.told(status("RUNNING", attempt, proof=proof, **NAMELESS), now=GRACE_OVER)
+        run.told(nameless(attempt, proof), now=GRACE_OVER)
         if run.head.timer is not None and not run.head.is_waiting:
             run.wakes()
     assert apis_read(run)[:2] == [CASES, RECORDS]
