@@ -7,9 +7,10 @@ before is never made again.
 import re
 from dataclasses import replace
 
-from processor.core.catalogue import Catalogue, Workflow
+from processor.core.catalogue import Catalogue, Mode, Workflow
+from processor.core.lane import subject_name
 from processor.core.messages import RequestArrived
-from processor.core.model import ApiVersion, Instant, OnboardingRequest, Origin
+from processor.core.model import DEFAULT_PROVIDER, ApiVersion, Instant, OnboardingRequest, Origin, StartInputs
 from processor.core.rendering import UNRENDERABLE, Templates
 from processor.core.state import PendingRequest
 
@@ -40,8 +41,9 @@ def origin_of(fact: RequestArrived, catalogue: Catalogue, deadline_ms: int, now:
     """
     request = fact.request
     workflow = catalogue.find(request.workflow)
+    api, provider = ApiVersion.RECORDS, DEFAULT_PROVIDER
     if workflow is not None:
-        deadline_ms = workflow.deadline_ms
+        deadline_ms, api, provider = workflow.deadline_ms, workflow.api, workflow.provider
     return Origin(
         request_id=request.request_id,
         workflow=request.workflow,
@@ -56,31 +58,114 @@ def origin_of(fact: RequestArrived, catalogue: Catalogue, deadline_ms: int, now:
         correlation_id=request.correlation_id,
         attributes=request.attributes,
         traceparent=fact.traceparent,
+        api=api,
+        provider=provider,
     )
 
 
 def pending_of(
     workflow: Workflow, templates: Templates, request: OnboardingRequest, origin: Origin
 ) -> tuple[PendingRequest, str | None]:
-    """Return a request with the bodies of what must be made for it, and why it cannot be served, if so."""
+    """Return a request with what must be made or sent for it, and why it cannot be served, if so.
+
+    The reason names members and paths of the request, and no value.
+    """
     is_of_cases = workflow.api is ApiVersion.CASES
     record_id = None if is_of_cases else _given(request.record_id)
-    case_id = _given(request.case_id) if is_of_cases or templates.case else None
-    bare = PendingRequest(origin, None, None, None, record_id, case_id, is_own=False, timer=None)
+    case_id = _given(request.case_id) if is_of_cases else None
+    bare = PendingRequest(
+        origin,
+        None,
+        None,
+        None,
+        record_id,
+        case_id,
+        is_own=False,
+        timer=None,
+        is_for_link=workflow.mode is not Mode.RUN,
+    )
     if not (record_id or "").isprintable() or not (case_id or "").isprintable():
         return replace(bare, record_id=None, case_id=None), "the record or case id holds control characters"
+    fault = _missing_id(workflow, record_id, case_id) or _unusable(workflow, templates, request, case_id)
+    if fault is not None:
+        return bare, fault
     try:
-        pending = replace(
-            bare,
-            record_body=templates.record(request) if templates.record and record_id is None else None,
-            case_body=templates.case(request) if templates.case and case_id is None else None,
-            parameters_body=templates.parameters(request) if templates.parameters else None,
-        )
+        return _rendered(workflow, templates, request, bare), None
     except UNRENDERABLE:
         return bare, "a value cannot be written as JSON"
-    if is_of_cases and case_id is None and pending.case_body is None:
-        return bare, "the workflow needs a case: the request must give its id, or the catalogue say how to make one"
-    return pending, None
+
+
+def _missing_id(workflow: Workflow, record_id: str | None, case_id: str | None) -> str | None:
+    """Say which id a request must bring and does not."""
+    if workflow.is_record_given and record_id is None:
+        return "recordId is missing: the workflow is for a record that each request names"
+    if workflow.api is ApiVersion.CASES and case_id is None and workflow.case is None:
+        return "caseId is missing: the workflow is for a case that each request names"
+    return None
+
+
+def _unusable(workflow: Workflow, templates: Templates, request: OnboardingRequest, case_id: str | None) -> str | None:
+    """Say what of a request the start could not be sent with; a plain run of version 1 or 2 sends nothing of it."""
+    if not _has_inputs(workflow):
+        return None
+    if not is_locale(_locale_of(workflow, request)):
+        return "locale is no language tag: 2 to 35 of A-Z a-z 0-9 -"
+    if templates.email is not None and case_id is None and _email(templates, request) is None:
+        return f"link-send mails to an address, and there is none at {templates.email_path}"
+    return None
+
+
+def _rendered(
+    workflow: Workflow, templates: Templates, request: OnboardingRequest, bare: PendingRequest
+) -> PendingRequest:
+    """Return a request with all that is to be sent for it; raises one of `UNRENDERABLE`."""
+    is_without = bare.record_id is None and bare.case_id is None
+    parameters = templates.parameters(request) if templates.parameters else None
+    is_inline = workflow.api is ApiVersion.TABLES  # Which has no parameter sets.
+    subject_part = _subject_part(workflow, request) if workflow.reuse_ms and is_without else None
+    return replace(
+        bare,
+        record_body=templates.record(request) if templates.record and is_without else None,
+        case_body=templates.case(request) if templates.case and is_without else None,
+        parameters_body=None if is_inline else parameters,
+        inputs=_inputs(workflow, templates, request, parameters) if _has_inputs(workflow) else None,
+        subject_part=subject_part,
+        reuse_ms=(workflow.reuse_ms or 0) if subject_part else 0,
+    )
+
+
+def _has_inputs(workflow: Workflow) -> bool:
+    return workflow.api is ApiVersion.TABLES or workflow.mode is not Mode.RUN
+
+
+def _inputs(
+    workflow: Workflow, templates: Templates, request: OnboardingRequest, parameters: bytes | None
+) -> StartInputs:
+    is_inline, is_of_cases = workflow.api is ApiVersion.TABLES, workflow.api is ApiVersion.CASES
+    return StartInputs(
+        parameters=(parameters or b"{}") if is_inline else None,
+        locale=_locale_of(workflow, request),
+        email=None if is_of_cases else _email(templates, request),  # Version 1 mails to the case's own address.
+    )
+
+
+def _locale_of(workflow: Workflow, request: OnboardingRequest) -> str:
+    return (request.locale or "").strip() or workflow.locale
+
+
+def _email(templates: Templates, request: OnboardingRequest) -> str | None:
+    """Return the address that a link is mailed to; None where there is none, or no text."""
+    email = templates.email(request) if templates.email else None
+    return (email.strip() or None) if isinstance(email, str) else None
+
+
+def _subject_part(workflow: Workflow, request: OnboardingRequest) -> str | None:
+    """Return the name of the part that knows the subject's record or case; None for a subject without reference."""
+    reference = request.subject.reference if request.subject else None
+    if not reference or not reference.strip():
+        return None
+    kind = ["record", workflow.record.table] if workflow.record else ["case"]
+    return subject_name([workflow.provider, *kind], request.tenant, reference)
 
 
 def _given(made_before_id: str | None) -> str | None:

@@ -3,17 +3,21 @@
 The queue behind the active request is numbered in the head and may have holes, so that nothing is ever searched.
 """
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from hashlib import sha256
 
 from processor.core.keys import launch_key
 from processor.core.messages import Call, Create, Judge, Output, Prepared
 from processor.core.model import Instant, Outcome, Reason, Timer
 from processor.core.proof import Operation
+from processor.core.reference import with_reference
 from processor.core.results import finished
-from processor.core.state import Activity, Decision, Part, PendingRequest, Preparing
+from processor.core.state import Activity, Decision, KnownRequest, KnownSubject, Part, PendingRequest, Preparing
 
 HEAD = "head"
+SUBJECT_DIGITS = 32  # 128 bits.
 
 
 class Lane:
@@ -35,6 +39,10 @@ class Lane:
         """Return what was decided."""
         return Decision(self.changes, tuple(self.calls), tuple(self.outputs))
 
+    def get(self, name: str) -> Part | None:
+        """Return a part as this decision leaves it so far."""
+        return self.changes[name] if name in self.changes else self.state.get(name)
+
     def create(self, head: Preparing) -> None:
         """Call the operation of `head` as its next attempt."""
         attempt, origin = head.attempt + 1, head.request.origin
@@ -42,13 +50,15 @@ class Lane:
             head, activity=Activity.CREATING, attempt=attempt, timer=Timer(origin.deadline_at), is_waiting=True
         )
         body = _body(head.request, head.operation)
-        self.calls.append(Create(head.operation, origin.workflow, origin.request_id, attempt, body))
+        self.calls.append(
+            Create(head.operation, origin.workflow, origin.request_id, attempt, body, origin.provider, origin.api)
+        )
 
     def judge(self, head: Preparing) -> None:
         """Ask whether the refusal of `head` is genuine or our own fault."""
         origin = head.request.origin
         self.changes[HEAD] = replace(head, activity=Activity.SUSPECT, timer=Timer(origin.deadline_at), is_waiting=True)
-        self.calls.append(Judge(head.operation, origin.workflow, origin.request_id, head.attempt))
+        self.calls.append(Judge(head.operation, origin.workflow, origin.request_id, head.attempt, origin.provider))
 
     def back_off(self, head: Preparing, wait_ms: int) -> None:
         """Repeat the call of `head` later, if its deadline leaves time for it."""
@@ -57,10 +67,38 @@ class Lane:
 
     def hand_over(self, request: PendingRequest, parameters_id: str | None) -> None:
         """Pass custody of a request on to `launch`."""
-        key = launch_key(request.record_id, request.case_id, request.origin.request_id)
+        origin, inputs, key = request.origin, request.inputs, _launch_key(request)
+        if inputs is not None and inputs.parameters is not None:
+            inputs = replace(inputs, parameters=with_reference(inputs.parameters, key, origin.request_id))
         self.outputs.append(
-            Prepared(request.origin, key, request.record_id, request.case_id, request.is_own, parameters_id, self.now)
+            Prepared(origin, key, request.record_id, request.case_id, request.is_own, parameters_id, self.now, inputs)
         )
+        if request.is_for_link:
+            self._remember(known_name(origin.request_id), key)
+
+    def _remember(self, name: str, launch_key: str) -> None:
+        """Keep where a request was handed over to, so that one more link of it can be asked for."""
+        known = self.get(name)
+        if isinstance(known, KnownRequest):  # Forgotten only where its deadline is further away than we remember.
+            self.changes[name] = replace(known, launch_key=launch_key)
+
+    def with_subject(self, request: PendingRequest) -> PendingRequest:
+        """Return a request that becomes active, with the record or case that its subject has had before.
+
+        Nothing is to be made then, and what is used again is never called the request's own.
+        """
+        known = None if request.subject_part is None else self.get(request.subject_part)
+        if not isinstance(known, KnownSubject) or self.now >= known.made_at + request.reuse_ms:
+            return request
+        return replace(
+            request, record_id=known.record_id, case_id=known.case_id, record_body=None, case_body=None, is_own=False
+        )
+
+    def made(self, request: PendingRequest) -> None:
+        """Remember the record or case that was just made for a subject which is to have it again."""
+        if request.subject_part is not None:
+            timer = Timer(self.now + request.reuse_ms)
+            self.changes[request.subject_part] = KnownSubject(request.record_id, request.case_id, self.now, timer)
 
     def finish(
         self, request: PendingRequest, outcome: Outcome, reason: Reason, message: str, attempts: int = 0
@@ -77,10 +115,11 @@ class Lane:
         """Make the next waiting request active; those that need no creation are handed over on the way."""
         for number in range(waiting_first, waiting_next):
             name = waiting_name(number)
-            request = self.state.get(name)
-            if not isinstance(request, PendingRequest):
+            waiting = self.state.get(name)
+            if not isinstance(waiting, PendingRequest):
                 continue  # A hole: it expired while it waited.
             self.changes[name] = None
+            request = self.with_subject(waiting)
             operation = needed(request)
             if self.now >= request.origin.deadline_at:
                 self.expire(request)
@@ -109,7 +148,13 @@ def _body(request: PendingRequest, operation: Operation) -> bytes:
     }
     body = bodies.get(operation)
     assert body is not None, "an operation was chosen that has nothing to send"
+    if operation is Operation.SET_PARAMETERS:
+        return with_reference(body, _launch_key(request), request.origin.request_id)
     return body
+
+
+def _launch_key(request: PendingRequest) -> str:
+    return launch_key(request.record_id, request.case_id, request.origin.request_id)
 
 
 def new_head(request: PendingRequest, operation: Operation, waiting_first: int, waiting_next: int) -> Preparing:
@@ -126,6 +171,20 @@ def new_head(request: PendingRequest, operation: Operation, waiting_first: int, 
         timer=None,
         is_waiting=True,
     )
+
+
+def known_name(request_id: str) -> str:
+    """Return the name of the part that knows a request id."""
+    return f"known/{request_id}"
+
+
+def subject_name(made: Sequence[str], tenant: str | None, reference: str) -> str:
+    """Return the name of the part that knows what was made for a subject; `made` says what, and where.
+
+    It is a digest, since upstream's references may be personal data.
+    """
+    text = json.dumps([made, tenant, reference])
+    return f"subject/{sha256(text.encode()).hexdigest()[:SUBJECT_DIGITS]}"
 
 
 def waiting_name(number: int) -> str:

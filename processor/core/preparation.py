@@ -8,6 +8,9 @@ Rules:
 - A refusal ends a request only after the judge found it genuine; our own faults wait.
 - An answer counts only for the request, operation and attempt whose call is open; every other one is late.
 - The one that ends or is handed over makes room for the next in the same decision.
+- A subject's record or case is made once and used again while it is young enough, where the catalogue says so. It is
+  looked for when a request becomes active, so that the request before it has made it.
+- The same request with a higher link attempt asks `launch` for one more link, once it was handed over.
 
 Nothing here runs a workflow: that is `launch`.
 """
@@ -17,11 +20,12 @@ from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
 from processor.core.acceptance import id_fault, origin_of, pending_of
-from processor.core.catalogue import Catalogue
-from processor.core.lane import HEAD, Lane, needed, new_head, waiting_name
+from processor.core.catalogue import Catalogue, Mode
+from processor.core.lane import HEAD, Lane, known_name, needed, new_head, waiting_name
 from processor.core.messages import (
     CallAnswered,
     DeadLettered,
+    LinkAsked,
     Progressed,
     RequestArrived,
     Resumed,
@@ -43,6 +47,8 @@ from processor.core.proof import Operation, Proof
 from processor.core.rendering import Templates, compile_templates, content_digest
 from processor.core.schedule import retry_ms
 from processor.core.state import Activity, Decision, KnownRequest, Part, PendingRequest, Preparing
+
+_NO_FIRST = "one more link is asked for, and no request of this id came under this key before"
 
 Fact: TypeAlias = RequestArrived | CallAnswered | VerdictReached | TimerFired | Resumed
 
@@ -85,15 +91,33 @@ def _arrived(preparation: Preparation, lane: Lane, fact: RequestArrived) -> None
     if content is None:
         lane.outputs.append(DeadLettered("invalid", fault or "a value is nested too deeply"))
         return
-    name = f"known/{request.request_id}"
+    name = known_name(request.request_id)
     known = lane.state.get(name)
     if isinstance(known, KnownRequest):
-        if known.digest != content:
-            lane.outputs.append(DeadLettered("conflict", "a request of this id said something else; the first stands"))
+        _repeated(preparation, lane, fact, known, content)
+        return
+    if request.link_attempt > 1:
+        lane.outputs.append(DeadLettered("link-of-unknown-request", _NO_FIRST))
         return
     origin = origin_of(fact, preparation.catalogue, preparation.policy.deadline_ms, lane.now)
     lane.changes[name] = KnownRequest(content, Timer(_forget_at(preparation.policy, origin, lane.now)))
     _accept(preparation, lane, request, origin)
+
+
+def _repeated(preparation: Preparation, lane: Lane, fact: RequestArrived, known: KnownRequest, content: bytes) -> None:
+    """Tell a duplicate, a conflict and the wish for one more link from each other."""
+    request = fact.request
+    if known.digest != content:
+        lane.outputs.append(DeadLettered("conflict", "a request of this id said something else; the first stands"))
+    elif request.link_attempt > 1:
+        workflow = preparation.catalogue.find(request.workflow)
+        if workflow is None or workflow.mode is Mode.RUN:
+            lane.outputs.append(DeadLettered("no-link-mode", "the workflow issues neither links nor tokens"))
+        elif known.launch_key is not None and request.link_attempt > known.link_attempt:
+            name = known_name(request.request_id)
+            lane.changes[name] = replace(known, link_attempt=request.link_attempt)
+            origin = origin_of(fact, preparation.catalogue, preparation.policy.deadline_ms, lane.now)
+            lane.outputs.append(LinkAsked(known.launch_key, origin, request.link_attempt, lane.now))
 
 
 def _accept(preparation: Preparation, lane: Lane, request: OnboardingRequest, origin: Origin) -> None:
@@ -114,12 +138,15 @@ def _accept(preparation: Preparation, lane: Lane, request: OnboardingRequest, or
 
 def _line_up(lane: Lane, request: PendingRequest) -> None:
     """Begin with a request where its lane is free, else let it wait."""
-    head, operation = lane.head, needed(request)
+    head = lane.head
     if head is not None:
         waiting = replace(request, timer=Timer(request.origin.deadline_at))
         lane.changes[waiting_name(head.waiting_next)] = waiting
         lane.changes[HEAD] = replace(head, waiting_next=head.waiting_next + 1)
-    elif operation is None:
+        return
+    request = lane.with_subject(request)
+    operation = needed(request)
+    if operation is None:
         lane.hand_over(request, None)
     else:
         lane.create(new_head(request, operation, 0, 0))
@@ -150,8 +177,10 @@ def _made(lane: Lane, head: Preparing, made_id: str) -> None:
     match head.operation:
         case Operation.CREATE_RECORD:
             request = replace(request, record_id=made_id, record_body=None, is_own=True)
+            lane.made(request)
         case Operation.CREATE_CASE:
             request = replace(request, case_id=made_id, case_body=None, is_own=True)
+            lane.made(request)
         case _:
             request, parameters_id = replace(request, parameters_body=None), made_id
     operation = needed(request)
@@ -175,13 +204,14 @@ def _judged(_: Preparation, lane: Lane, fact: VerdictReached) -> None:
 
 
 def _woken(_: Preparation, lane: Lane, fact: TimerFired) -> None:
-    """Forget an id, expire a request, or repeat a call after its back-off."""
+    """Forget an id or a subject, expire a request, or repeat a call after its back-off."""
     if fact.part == HEAD:
         _woken_head(lane)
         return
     part = lane.state.get(fact.part)
-    if part is not None:
-        lane.changes[fact.part] = None
+    if part is None or part.timer is None or part.timer.due_at != fact.due_at:
+        return  # It was made anew meanwhile, as a subject's case is when the old one is too old.
+    lane.changes[fact.part] = None
     if isinstance(part, PendingRequest):
         lane.expire(part)
 

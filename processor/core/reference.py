@@ -13,6 +13,7 @@ REFERENCE_CHARS_MAX: Final = 4_096
 REFERENCE_MARK: Final = "onboarding-ref:d0c1f7f64a3f4f7e9b6f1c5f2f0f8b1e"
 
 _PARTS: Final = 3
+_MARK: Final = REFERENCE_MARK.encode()
 
 
 def reference_of(launch_key: str, request_id: str) -> str:
@@ -36,7 +37,9 @@ def read_reference(text: str | None) -> tuple[str, str] | None:
 
 def with_reference(body: bytes, launch_key: str, request_id: str) -> bytes:
     """Return a rendered body with the reference where it is to stand."""
-    return body.replace(REFERENCE_MARK.encode(), reference_of(launch_key, request_id).encode())
+    if _MARK not in body:
+        return body
+    return body.replace(_MARK, reference_of(launch_key, request_id).encode())
 
 
 def _encoded(text: str) -> str:

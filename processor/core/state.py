@@ -20,16 +20,18 @@ class PendingRequest:
     """An accepted request before its creations are done; bodies are the JSON to send, rendered at arrival."""
 
     origin: Origin
-    record_body: bytes | None
-    case_body: bytes | None
-    parameters_body: bytes | None
+    record_body: bytes | None = field(repr=False)
+    case_body: bytes | None = field(repr=False)
+    parameters_body: bytes | None = field(repr=False)
     record_id: str | None
     case_id: str | None
     is_own: bool
     timer: Timer | None
     is_waiting: bool = False
     inputs: StartInputs | None = None
+    is_for_link: bool = False  # An end user starts it, with a link or token: one more of these may be asked for.
     subject_part: str | None = None  # Name of the part that knows the subject's record or case, where it is reused.
+    reuse_ms: int = 0  # How old that may be.
 
 
 class Activity(StrEnum):
@@ -76,6 +78,7 @@ class KnownSubject:
 
     record_id: str | None
     case_id: str | None
+    made_at: Instant
     timer: Timer | None
     is_waiting: bool = False
 

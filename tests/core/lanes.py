@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field, replace
 
-from processor.core.catalogue import CaseTemplate, Catalogue, RecordTemplate, Workflow
+from processor.core.catalogue import CaseTemplate, Catalogue, Mode, RecordTemplate, Workflow
 from processor.core.messages import Call, CallAnswered, Create, Finished, Prepared, Progressed, RequestArrived
 from processor.core.model import (
     DAY_MS,
@@ -19,6 +19,7 @@ from processor.core.state import Decision, Part, Preparing
 NOW = 1_800_000_000_000
 DEADLINE = NOW + 7 * DAY_MS
 KEY = b"customer-7"
+PEOPLE = RecordTemplate("people", {"ref": "requestId"})
 CATALOGUE = Catalogue(
     {
         "person-check": Workflow(
@@ -38,7 +39,42 @@ CATALOGUE = Catalogue(
             results_topic="results.cases",
             deadline_ms=DAY_MS,
         ),
-        "given-case": Workflow("given-case", "definition-4", api=ApiVersion.CASES),
+        "given-case": Workflow("given-case", "definition-4", api=ApiVersion.CASES, is_case_given=True),
+        "given-record": Workflow("given-record", "definition-5", is_record_given=True),
+        "linked": Workflow("linked", "definition-6", mode=Mode.LINK, record=PEOPLE, provider="second", locale="de"),
+        "widget": Workflow("widget", "definition-7", mode=Mode.TOKEN, is_record_given=True),
+        "mailed": Workflow("mailed", "definition-8", mode=Mode.LINK_SEND, record=PEOPLE, email_path="columns.mail"),
+        "mailed-case": Workflow(
+            "mailed-case",
+            "definition-9",
+            api=ApiVersion.CASES,
+            mode=Mode.LINK_SEND,
+            case=CaseTemplate({"email": "subject.email"}),
+        ),
+        "mailed-given-case": Workflow(
+            "mailed-given-case", "definition-10", api=ApiVersion.CASES, mode=Mode.LINK_SEND, is_case_given=True
+        ),
+        "inline": Workflow(
+            "inline", "definition-11", api=ApiVersion.TABLES, record=PEOPLE, parameters={"ours": "reference"}
+        ),
+        "inline-bare": Workflow("inline-bare", "definition-12", api=ApiVersion.TABLES, mode=Mode.LINK),
+        "referred": Workflow("referred", "definition-13", record=PEOPLE, parameters={"ours": "reference"}),
+        "returning": Workflow("returning", "definition-14", record=PEOPLE, reuse_ms=90 * DAY_MS),
+        "returning-soon": Workflow("returning-soon", "definition-15", record=PEOPLE, reuse_ms=DAY_MS),
+        "returning-case": Workflow(
+            "returning-case",
+            "definition-16",
+            api=ApiVersion.CASES,
+            mode=Mode.LINK,
+            case=CaseTemplate({"lastName": "subject.lastName"}),
+            reuse_ms=90 * DAY_MS,
+        ),
+        "returning-elsewhere": Workflow(
+            "returning-elsewhere", "definition-17", record=PEOPLE, reuse_ms=90 * DAY_MS, provider="second"
+        ),
+        "returning-company": Workflow(
+            "returning-company", "definition-18", record=RecordTemplate("companies", {}), reuse_ms=90 * DAY_MS
+        ),
     }
 )
 PREPARATION = Preparation(CATALOGUE)
@@ -80,6 +116,18 @@ class Lane:
             self.outputs += decision.outputs
         return decision
 
+    def done(self, made_id: str, now: int = NOW) -> Decision:
+        """Answer the open call: it made this."""
+        call = self.calls[-1]
+        assert isinstance(call, Create)
+        return self.told(
+            CallAnswered(call.operation, call.attempt, Proof.DONE, made_id, None, None, "201", call.request_id), now=now
+        )
+
+    def prepared(self) -> list[Prepared]:
+        """What was handed over so far."""
+        return [output for output in self.outputs if isinstance(output, Prepared)]
+
     @property
     def head(self) -> Preparing:
         """The head, which must be there."""
@@ -100,9 +148,11 @@ def answered(proof: Proof, made_id: str | None = None, *, attempt: int = 1, **ch
 def origin(
     request: OnboardingRequest = REQUEST, deadline_at: int = DEADLINE, topic: str = "onboarding.results"
 ) -> Origin:
+    workflow = CATALOGUE.find(request.workflow)
+    assert workflow is not None
     return Origin(
         request.request_id, request.workflow, KEY, topic, NOW - 5, NOW, deadline_at, "customer-7", "tenant-1", "crm",
-        "correlation-1", {"orderId": "A-17"}, "00-1-2-01",
+        "correlation-1", {"orderId": "A-17"}, "00-1-2-01", workflow.api, workflow.provider,
     )  # fmt: skip
 
 

@@ -17,6 +17,7 @@ from processor.core.messages import (
 )
 from processor.core.model import (
     DAY_MS,
+    ApiVersion,
     JsonValue,
     OnboardingRequest,
     Outcome,
@@ -82,7 +83,8 @@ def test_a_case_is_made_from_the_subject_and_the_launch_is_keyed_by_it() -> None
     lane = Lane()
     request = named("request-1", workflow="of-cases")
     body = b'{"lastName":"Example","phone":{"countryCode":"48","number":"500500500"}}'
-    assert lane.told(arrived(request)).calls == (Create(Operation.CREATE_CASE, "of-cases", "request-1", 1, body),)
+    create = Create(Operation.CREATE_CASE, "of-cases", "request-1", 1, body, api=ApiVersion.CASES)
+    assert lane.told(arrived(request)).calls == (create,)
     lane.told(answered(Proof.DONE, "Case-1", operation=Operation.CREATE_CASE))
     expected = origin(request, NOW + DAY_MS, "results.cases")
     assert lane.outputs[1] == Prepared(
