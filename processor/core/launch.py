@@ -1,11 +1,14 @@
-"""The launch of a record's requests: the call that may not be repeated, and all evidence of it.
+"""The launch of a record's requests: the calls that may not be repeated, and all evidence of them.
 
 Rules:
-- A request is taken once in its life, and the requests of a key are run one at a time, in the order they came.
-- The intent is written when a permit is there, and the run is called by that decision alone: one call an attempt.
+- A request is taken once in its life, and the requests of a key are started one at a time, in the order they came.
+- The intent is written when a permit is there, and the call is made by that decision alone: one call an attempt.
 - An attempt that was not executed (refused, not sent, asked to wait, our own fault) is taken back, then judged or made
-  anew. One whose outcome nobody knows is never made again: an observation adopts it, a late answer tells, or a
-  person decides.
+  anew. A run or a mail whose outcome nobody knows is not: an observation adopts it, a late answer tells, a person
+  decides, or the catalogue wants it repeated once all evidence is judged. A link or token whose answer was lost is
+  issued again, for nobody holds the lost one.
+- A request whose end user has a link blocks nobody. It goes on when a workflow shows itself that can only be its own.
+- One more link is a launch of its own, which never ends the request that it is for.
 - An answer and the proof that a former owner left of it say the same. Both count by request and attempt, also after
   the call was given up on.
 - A proof that an older attempt ran wins while no newer one may have run. After that its workflow is only recorded
@@ -13,33 +16,36 @@ Rules:
 - Whoever ends makes room for the next in the same decision. What ended without its run being known is amended once
   (revision 2) when a trace comes.
 
-It must never call a run while an earlier attempt of the same request may have been executed, unless a person said
-that it was not.
+It must never run a workflow or mail a link while an earlier attempt of the same request may have been executed, unless
+a person said that it was not, or the catalogue says that it is to be repeated.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TypeAlias, assert_never
 
-from processor.core.adoption import earliest
-from processor.core.catalogue import Catalogue
+from processor.core.adoption import is_witnessed
+from processor.core.catalogue import Catalogue, UnknownPolicy
 from processor.core.launch_parts import (
-    GAVE,
+    DOUBTFUL,
     HEAD,
+    ISSUED,
     LaunchPolicy,
     Run,
     deadline_of,
-    new_head,
+    oldest_doubt,
     request_of,
-    seen_name,
-    waiting_name,
 )
 from processor.core.launch_state import LaunchState
+from processor.core.launch_told import heard_idle, heard_open, heard_unknown, heard_unsent
 from processor.core.messages import (
     CallAnswered,
     CallProved,
+    CaseRead,
     CustodyUnreadable,
     DeadLettered,
+    EvidenceJudged,
+    LinkAsked,
     Observed,
     OperatorDecided,
     PermitGranted,
@@ -52,19 +58,22 @@ from processor.core.messages import (
     VerdictReached,
 )
 from processor.core.model import Instant, Origin, Outcome, Reason, Timer, Witness
-from processor.core.proof import Operation, Proof
 from processor.core.results import finished
-from processor.core.schedule import retry_ms
-from processor.core.state import Candidate, Decision, GaveUp, Launching, LaunchPhase, Part, WaitingLaunch
+from processor.core.state import Decision, Issued, Launching, LaunchPhase, Part, WaitingLaunch
+
+_GIVEN_UP = "a person gave up on finding out whether the workflow was started"
 
 Fact: TypeAlias = (
     Prepared
+    | LinkAsked
     | Observed
     | CallProved
     | OperatorDecided
     | CustodyUnreadable
     | PermitGranted
     | CallAnswered
+    | CaseRead
+    | EvidenceJudged
     | VerdictReached
     | TimerFired
     | Resumed
@@ -86,17 +95,36 @@ class Launch:
         return key.decision()
 
 
-def _arrived(key: LaunchState, head: Launching | None, fact: Prepared) -> None:
+def _arrived(key: LaunchState, _: Launching | None, fact: Prepared) -> None:
     """Take a request, once in its life; it waits while another one of the key is active."""
     origin = fact.origin
     if key.has_come(origin.request_id):
         return
     key.remember(origin.request_id, origin.deadline_at)
+    key.line_up(fact)
+
+
+def _link_asked(key: LaunchState, head: Launching | None, fact: LinkAsked) -> None:
+    """Queue one more link of a request that has one; what it has keeps its claim meanwhile."""
+    request_id = fact.origin.request_id
+    issued = key.issued(request_id)
+    if issued is None:
+        if not _is_first_coming(key, head, request_id):
+            key.outputs.append(Progressed(fact.origin, Step.LINK_REFUSED, key.now, attempt=fact.link_attempt))
+    elif fact.link_attempt > issued.asked_attempt:
+        key.put(ISSUED + request_id, replace(issued, asked_attempt=fact.link_attempt))
+        key.line_up(issued.prepared, fact.link_attempt, issued.attempts)
+
+
+def _is_first_coming(key: LaunchState, head: Launching | None, request_id: str) -> bool:
+    """Whether the first link of a request is not issued yet."""
     if head is None:
-        key.ready(new_head(fact, 0, 0))
-        return
-    key.put(waiting_name(head.waiting_next), WaitingLaunch(fact, deadline_of(fact)))
-    key.put(HEAD, replace(head, waiting_next=head.waiting_next + 1))
+        return False
+    firsts = [
+        (head.prepared, head.link_attempt),
+        *((part.prepared, part.link_attempt) for _, part in key.waiting(head)),
+    ]
+    return any(prepared.origin.request_id == request_id and number == 1 for prepared, number in firsts)
 
 
 def _custody_unreadable(key: LaunchState, _: Launching | None, fact: CustodyUnreadable) -> None:
@@ -128,112 +156,6 @@ def _permitted(key: LaunchState, head: Launching, fact: PermitGranted) -> None:
         key.intend(head, fact.until)
 
 
-@dataclass(frozen=True, slots=True)
-class _Told:
-    """What an answer, or the proof of one, says about an attempt."""
-
-    request_id: str
-    attempt: int
-    proof: Proof
-    workflow_id: str | None
-    status: str | None
-    wait_ms: int | None
-    why: str
-
-    @property
-    def leaves_doubt(self) -> bool:
-        """Whether the workflow may run under an id that nobody told us."""
-        return self.proof is Proof.UNKNOWN or (self.proof is Proof.DONE and self.workflow_id is None)
-
-
-def _told(fact: CallAnswered | CallProved) -> _Told:
-    if isinstance(fact, CallProved):
-        workflow_id, wait_ms = fact.workflow_id, None
-    else:
-        assert fact.operation is Operation.RUN, "launch makes no call but the run"
-        workflow_id, wait_ms = fact.made_id, fact.wait_ms
-    workflow_id = (workflow_id or "").strip() or None
-    return _Told(fact.request_id, fact.attempt, fact.proof, workflow_id, fact.status, wait_ms, fact.why)
-
-
-def _heard_open(key: LaunchState, head: Launching, fact: CallAnswered | CallProved) -> None:
-    """Go on as the answer says: started, taken back, or unknown."""
-    told = _told(fact)
-    if not _is_current(head, told):
-        _use_for_other(key, head, told)
-    elif told.leaves_doubt:
-        key.doubt(replace(head, why=told.why))
-    else:
-        _conclude(key, head, told)
-
-
-def _heard_unknown(key: LaunchState, head: Launching, fact: CallAnswered | CallProved) -> None:
-    """Let a late answer end the doubt; one that says no more than is known changes nothing."""
-    told = _told(fact)
-    if not _is_current(head, told):
-        _use_for_other(key, head, told)
-    elif not told.leaves_doubt:
-        _conclude(key, head, told)
-
-
-def _heard_unsent(key: LaunchState, head: Launching, fact: CallAnswered | CallProved) -> None:
-    """Start with an earlier attempt that did run, while no newer one was sent; anything else is old news."""
-    told = _told(fact)
-    if told.request_id != request_of(head):
-        _use_for_ended(key, told)
-    elif told.proof is Proof.DONE and told.workflow_id is not None:
-        key.start(head, Run(told.workflow_id, Witness.RUN_ANSWER, told.status))
-    elif told.proof is Proof.DONE:
-        key.doubt(replace(head, why=told.why, doubt_at=_oldest_doubt(head)))
-
-
-def _heard_idle(key: LaunchState, _: None, fact: CallAnswered | CallProved) -> None:
-    """Use what a call says about a request that has ended."""
-    _use_for_ended(key, _told(fact))
-
-
-def _use_for_other(key: LaunchState, head: Launching, told: _Told) -> None:
-    """Record the workflow of an older attempt: it counts only if the newer one turns out not to have run."""
-    if told.request_id != request_of(head):
-        _use_for_ended(key, told)
-    elif told.proof is Proof.DONE and told.workflow_id is not None:
-        key.know(told.workflow_id, told.request_id, head.prepared.origin.deadline_at)
-        if head.doubt_at is None:
-            key.put(HEAD, replace(head, doubt_at=_oldest_doubt(head)))
-        key.is_unsettled = True
-
-
-def _use_for_ended(key: LaunchState, told: _Told) -> None:
-    """Amend the result of a request that was given up; record the workflow of one that went on without it."""
-    if told.proof is not Proof.DONE or told.workflow_id is None or key.claimed_by(told.workflow_id) is not None:
-        return
-    gave_up = key.get(GAVE + told.request_id)
-    if isinstance(gave_up, GaveUp):
-        key.amend(gave_up, Run(told.workflow_id, Witness.RUN_ANSWER, told.status))
-    elif key.has_come(told.request_id):
-        key.know(told.workflow_id, told.request_id, key.now)
-        key.is_unsettled = True
-
-
-def _conclude(key: LaunchState, head: Launching, told: _Told) -> None:
-    """Start, or take the attempt back and try again, later or after a verdict."""
-    if told.proof is Proof.DONE and told.workflow_id is not None:
-        key.start(head, Run(told.workflow_id, Witness.RUN_ANSWER, told.status))
-        return
-    unsent = key.take_back(replace(head, why=told.why))
-    if unsent is None or told.proof is Proof.OUR_FAULT:
-        return  # The gate grants no permit until our fault is mended.
-    if told.proof is Proof.REFUSED:
-        key.enter(unsent, LaunchPhase.SUSPECT, deadline_of(unsent.prepared))
-        return
-    failures = unsent.failures + 1
-    seed = f"{told.request_id}/{told.attempt}"
-    due_at = key.now + retry_ms(failures, seed=seed, asked_ms=told.wait_ms)
-    is_in_time = due_at < unsent.prepared.origin.deadline_at
-    timer = Timer(due_at) if is_in_time else deadline_of(unsent.prepared)
-    key.enter(replace(unsent, failures=failures), LaunchPhase.BACKING_OFF, timer)
-
-
 def _judged(key: LaunchState, head: Launching, fact: VerdictReached) -> None:
     """End a request whose refusal is genuine; one that met our own fault tries again when it is mended."""
     if (fact.request_id, fact.attempt) != (request_of(head), head.attempt):
@@ -246,36 +168,85 @@ def _judged(key: LaunchState, head: Launching, fact: VerdictReached) -> None:
 
 def _observed(key: LaunchState, _: Launching | None, fact: Observed) -> None:
     """Match a workflow that showed itself with the requests whose run is unknown; kept while one may be its own."""
-    if key.claimed_by(fact.workflow_id) is not None:
+    if key.claimed_by(fact.workflow_id) is None:
+        key.see(fact, Witness.WEBHOOK)
+
+
+def _case_read(key: LaunchState, head: Launching | None, fact: CaseRead) -> None:
+    """Take a workflow that a request's own case shows for one that showed itself there."""
+    prepared = _prepared_of(key, head, fact.request_id)
+    workflow_id = (fact.workflow_id or "").strip()
+    if prepared is None or not workflow_id or key.claimed_by(workflow_id) is not None:
         return
-    name = seen_name(fact.workflow_id)
-    kept = key.get(name)
-    observed = earliest(kept.observed, fact) if isinstance(kept, Candidate) else fact
-    key.put(name, Candidate(observed, None))
-    key.is_unsettled = True
+    if is_witnessed(prepared, key.workflow_of(prepared)):
+        status, at = fact.status or "", key.now
+        seen = Observed(prepared.launch_key, workflow_id, prepared.record_id, prepared.case_id, status, at, at)
+        key.see(seen, Witness.POLL)
+
+
+def _prepared_of(key: LaunchState, head: Launching | None, request_id: str) -> Prepared | None:
+    active = head if head is not None and request_of(head) == request_id else None
+    part = key.issued(request_id) or key.gave_up(request_id) or active
+    return None if part is None else part.prepared
 
 
 def _decided(key: LaunchState, head: Launching, fact: OperatorDecided) -> None:
     """Do what a person decided about a request whose run is unknown, if it still fits."""
-    workflow_id = (fact.workflow_id or "").strip()
-    if (fact.request_id, fact.attempt) != (request_of(head), head.attempt):
+    issued = key.issued(fact.request_id)
+    if issued is not None:
+        _decided_issued(key, issued, fact)
+    elif (fact.request_id, fact.attempt) != (request_of(head), head.attempt):
         _refuse_decision(key, "the decision is about another request or attempt than the one that is open")
     elif fact.resolution is Resolution.NOT_EXECUTED:
         why = "a person found that the attempt was not executed"
-        key.take_back(replace(head, why=why, failures=0, doubt_at=_oldest_doubt(head)))
+        key.take_back(replace(head, why=why, failures=0, doubt_at=oldest_doubt(head)))
     elif fact.resolution is Resolution.GIVE_UP:
-        key.give_up(head, Reason.GIVEN_UP, "a person gave up on finding out whether the workflow was started")
-    elif not workflow_id:
+        key.give_up(head, Reason.GIVEN_UP, _GIVEN_UP)
+    elif (run := _run_decided(key, fact)) is not None:
+        key.start(head, run)
+
+
+def _decided_else(key: LaunchState, _: Launching | None, fact: OperatorDecided) -> None:
+    """Do what a person decided about a request whose end user has a link; no other run is unknown here."""
+    issued = key.issued(fact.request_id)
+    if issued is not None:
+        _decided_issued(key, issued, fact)
+    else:
+        _refuse_decision(
+            key, "no run is unknown here: the request has not been sent, its call is open, or it has ended"
+        )
+
+
+def _decided_issued(key: LaunchState, issued: Issued, fact: OperatorDecided) -> None:
+    """Do what a person decided about a request whose end user has a link: whether it was used, or to give up."""
+    head = key.head
+    attempts = {issued.attempts, head.attempt} if head is not None and _is_link_of(head, fact) else {issued.attempts}
+    if issued.workflow_id is not None:
+        _refuse_decision(key, "the workflow of the request is known: it goes on by itself")
+    elif fact.attempt not in attempts:
+        _refuse_decision(key, "the decision is about another attempt than the last one of the request")
+    elif fact.resolution is Resolution.NOT_EXECUTED:
+        _refuse_decision(key, "the end user has a link, so nothing is called again; ask for one more link")
+    elif fact.resolution is Resolution.GIVE_UP:
+        key.end_issued(issued, Outcome.UNDETERMINED, Reason.GIVEN_UP, _GIVEN_UP)
+    elif (run := _run_decided(key, fact)) is not None:
+        key.start_issued(issued, run)
+
+
+def _is_link_of(head: Launching, fact: OperatorDecided) -> bool:
+    return head.link_attempt > 1 and request_of(head) == fact.request_id
+
+
+def _run_decided(key: LaunchState, fact: OperatorDecided) -> Run | None:
+    """Return the workflow that a person named; None, refused visibly, where it cannot be the run."""
+    workflow_id = (fact.workflow_id or "").strip()
+    if not workflow_id:
         _refuse_decision(key, "the decision that a workflow was started must name it")
     elif key.claimed_by(workflow_id) not in {None, fact.request_id}:
         _refuse_decision(key, "the workflow that the decision names belongs to another request")
     else:
-        key.start(head, Run(workflow_id, Witness.OPERATOR, None))
-
-
-def _too_late(key: LaunchState, _: Launching | None, __: OperatorDecided) -> None:
-    """Refuse a decision about a request whose run is not, or no longer, unknown."""
-    _refuse_decision(key, "no run is unknown here: the request has not been sent, its call is open, or it has ended")
+        return Run(workflow_id, Witness.OPERATOR, None)
+    return None
 
 
 def _refuse_decision(key: LaunchState, why: str) -> None:
@@ -292,6 +263,8 @@ def _woken(key: LaunchState, head: Launching | None, fact: TimerFired) -> None:
         _woken_head(key, head)
     elif isinstance(part, WaitingLaunch):
         key.expire_waiting(fact.part, part)
+    elif isinstance(part, Issued) and part.workflow_id is None:
+        _woken_issued(key, fact.part, part, part.timer)
     else:
         key.forget(fact.part, part)
 
@@ -305,29 +278,69 @@ def _woken_head(key: LaunchState, head: Launching) -> None:
         case LaunchPhase.BACKING_OFF:
             key.ready(head)
         case LaunchPhase.INTENT:
-            key.doubt(replace(head, why="no answer came before the call's deadline"))
-        case LaunchPhase.UNKNOWN | LaunchPhase.HELD:
+            key.lose(replace(head, why="no answer came before the call's deadline"))
+        case LaunchPhase.UNKNOWN | LaunchPhase.HELD if head.timer is not None and not head.timer.is_behind_evidence:
+            _read_case(key, head)
+        case LaunchPhase.UNKNOWN | LaunchPhase.HELD | LaunchPhase.GATHERING | LaunchPhase.CERTAIN:
             _close_window(key, head)
         case _:
             assert_never(head.phase)
 
 
+def _read_case(key: LaunchState, head: Launching) -> None:
+    """Look into the case of a request whose run is unknown, and again later."""
+    end = deadline_of(head.prepared)
+    if head.phase is LaunchPhase.UNKNOWN and head.closes_at is not None:
+        end = Timer(head.closes_at, is_behind_evidence=True)
+    read = replace(head, reads=head.reads + 1)
+    key.put(HEAD, replace(read, timer=key.read_case(read, end)))
+
+
+def _woken_issued(key: LaunchState, name: str, issued: Issued, timer: Timer) -> None:
+    """Look into the case of a request whose end user has a link; end it at its deadline."""
+    if not timer.is_behind_evidence:
+        read = replace(issued, reads=issued.reads + 1)
+        key.put(name, replace(read, timer=key.read_case(read, deadline_of(issued.prepared))))
+        return
+    key.settle()
+    left = key.issued(issued.prepared.origin.request_id)
+    if left is not None:
+        key.end_issued(left, Outcome.EXPIRED, Reason.DEADLINE_PASSED)
+
+
 def _close_window(key: LaunchState, head: Launching) -> None:
-    """Look at the candidates once more; then hold the request for a person, or give it up at its deadline."""
+    """Look at the candidates once more; then repeat the call, hold the request for a person, or give it up."""
     key.settle()
     unknown = key.head
-    if unknown is None or request_of(unknown) != request_of(head):
+    if unknown is None or request_of(unknown) != request_of(head) or unknown.phase not in DOUBTFUL:
         return
-    if key.is_past(unknown):
+    if unknown.link_attempt > 1:
+        key.refuse_link(unknown)
+    elif key.is_past(unknown):
         message = "whether the workflow was started is not known: its call was not answered and no trace of it came"
         key.give_up(unknown, Reason.RUN_UNKNOWN, message)
-        return
-    key.enter(unknown, LaunchPhase.HELD, deadline_of(unknown.prepared))
-    key.outputs.append(Progressed(unknown.prepared.origin, Step.HELD, key.now, attempt=unknown.attempt))
+    elif not _may_rerun(key, unknown):
+        key.hold(unknown)
+    elif unknown.phase is LaunchPhase.CERTAIN:
+        key.rerun(unknown)
+    else:
+        key.gather(unknown)
+
+
+def _may_rerun(key: LaunchState, unknown: Launching) -> bool:
+    workflow = key.workflow_of(unknown.prepared)
+    is_wished = workflow is not None and workflow.unknown_policy is UnknownPolicy.RERUN
+    return is_wished and unknown.reruns < key.policy.reruns_max
+
+
+def _evidence_judged(key: LaunchState, head: Launching, fact: EvidenceJudged) -> None:
+    """Read what completion saw, to the end that the input has after this, before the call is repeated."""
+    if (fact.request_id, fact.attempt) == (request_of(head), head.attempt):
+        key.enter(head, LaunchPhase.CERTAIN, Timer(key.now, is_behind_evidence=True))
 
 
 def _resumed(key: LaunchState, _: Launching, fact: Resumed) -> None:
-    """Ask again for the permit or verdict that died with the former owner."""
+    """Ask again for the permit, the verdict or the evidence that died with the former owner."""
     if fact.part == HEAD:
         key.ask()
 
@@ -336,35 +349,27 @@ def _ignored(_: LaunchState, __: Launching | None, ___: Fact) -> None:
     """Change nothing: the fact came too late to matter."""
 
 
-def _is_current(head: Launching, told: _Told) -> bool:
-    return (told.request_id, told.attempt) == (request_of(head), head.attempt)
-
-
-def _oldest_doubt(head: Launching) -> Instant:
-    """Return since when a run of this request may have been seen; where no intent is left, since it was prepared."""
-    if head.doubt_at is not None:
-        return head.doubt_at
-    return head.prepared.prepared_at if head.intent_at is None else head.intent_at
-
-
 # Kind of fact -> its rule in each phase, None for an idle key. A missing pair is a bug, never a silent no-op.
 # fmt: off
 _PHASES = (
     None,         LaunchPhase.READY, LaunchPhase.BACKING_OFF, LaunchPhase.SUSPECT,
-    LaunchPhase.INTENT, LaunchPhase.UNKNOWN, LaunchPhase.HELD,
+    LaunchPhase.INTENT, LaunchPhase.UNKNOWN, LaunchPhase.HELD, LaunchPhase.GATHERING, LaunchPhase.CERTAIN,
 )
-_HEARD = (_heard_idle, _heard_unsent, _heard_unsent, _heard_unsent, _heard_open, _heard_unknown, _heard_unknown)
+_HEARD = (heard_idle, *(heard_unsent,) * 3, heard_open, *(heard_unknown,) * 4)
 _ROWS: Mapping[type[Fact], tuple[Callable[..., None], ...]] = {
-    Prepared:          (_arrived,) * 7,
-    CustodyUnreadable: (_custody_unreadable,) * 7,
-    Observed:          (_observed,) * 7,
-    TimerFired:        (_woken,) * 7,
-    PermitGranted:     (_ignored, _permitted, _ignored, _ignored, _ignored, _ignored, _ignored),
-    VerdictReached:    (_ignored, _ignored, _ignored, _judged, _ignored, _ignored, _ignored),
-    Resumed:           (_ignored, _resumed, _ignored, _resumed, _ignored, _ignored, _ignored),
+    Prepared:          (_arrived,) * 9,
+    LinkAsked:         (_link_asked,) * 9,
+    CustodyUnreadable: (_custody_unreadable,) * 9,
+    Observed:          (_observed,) * 9,
+    CaseRead:          (_case_read,) * 9,
+    TimerFired:        (_woken,) * 9,
+    PermitGranted:     (_ignored, _permitted, *(_ignored,) * 7),
+    VerdictReached:    (*(_ignored,) * 3, _judged, *(_ignored,) * 5),
+    EvidenceJudged:    (*(_ignored,) * 7, _evidence_judged, _ignored),
+    Resumed:           (_ignored, _resumed, _ignored, _resumed, *(_ignored,) * 3, _resumed, _ignored),
     CallAnswered:      _HEARD,
     CallProved:        _HEARD,
-    OperatorDecided:   (_too_late, _too_late, _too_late, _too_late, _too_late, _decided, _decided),
+    OperatorDecided:   (*(_decided_else,) * 5, *(_decided,) * 4),
 }
 # fmt: on
 RULES: Mapping[tuple[LaunchPhase | None, type[Fact]], Callable[..., None]] = {

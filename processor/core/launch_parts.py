@@ -2,14 +2,15 @@
 
 "head" is the active request and "w/<number>" those that wait behind it; "request/<request id>" stands for every
 request that came, since one is passed on at most once in its life; "known/<workflow id>" for workflows that a request
-claimed, "seen/<workflow id>" for observations that nobody claimed yet, "gave/<request id>" for requests that ended
-without their run being known. The queue is numbered in the head and may have holes, so that it is never searched.
+claimed, "seen/<workflow id>" for observations that nobody claimed yet, "issued/<request id>" for requests whose end
+user has a link or token, "gave/<request id>" for those that ended without their run being known. The queue is numbered
+in the head and may have holes, so that it is never searched.
 """
 
 from dataclasses import dataclass
 
 from processor.core.keys import canonical_id
-from processor.core.messages import Prepared, Started, StartWorkflow
+from processor.core.messages import Prepared, Started
 from processor.core.model import DAY_MS, MINUTE_MS, SECOND_MS, Instant, Timer, Witness
 from processor.core.state import GaveUp, Launching, LaunchPhase
 from processor.errors import SettingsInvalid
@@ -19,6 +20,13 @@ REQUEST = "request/"
 KNOWN = "known/"
 SEEN = "seen/"
 GAVE = "gave/"
+ISSUED = "issued/"
+
+UNSENT = frozenset({LaunchPhase.READY, LaunchPhase.BACKING_OFF, LaunchPhase.SUSPECT})
+# The outcome of the last attempt is unknown.
+DOUBTFUL = frozenset({LaunchPhase.UNKNOWN, LaunchPhase.HELD, LaunchPhase.GATHERING, LaunchPhase.CERTAIN})
+# A call, a verdict or a permit lives in memory only.
+WAITING = frozenset({LaunchPhase.READY, LaunchPhase.SUSPECT, LaunchPhase.GATHERING})
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +41,7 @@ class LaunchPolicy:
     amendment_ms: int = 8 * DAY_MS  # After the deadline: how long a late trace still amends a result.
     memory_ms: int = 9 * DAY_MS  # After the deadline: longer than completion knows a workflow (8 days).
     candidates_max: int = 16  # Unclaimed observations a key.
+    reruns_max: int = 3  # After so many the provider is at fault every time, and a person decides.
 
     def __post_init__(self) -> None:
         """Raise SettingsInvalid where a limit would break a rule of adoption."""
@@ -51,6 +60,23 @@ class Run:
     status: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class Link:
+    """What an end user starts a workflow with; link and token are bearer secrets."""
+
+    link: str | None = None
+    token: str | None = None
+    lives_ms: int | None = None  # From its answer on, where that says so.
+
+    @property
+    def is_there(self) -> bool:
+        """Whether there is anything that an end user could use."""
+        return self.link is not None or self.token is not None
+
+
+NO_LINK = Link()  # As when it was mailed.
+
+
 def request_of(head: Launching) -> str:
     """Return the id of a head's request."""
     return head.prepared.origin.request_id
@@ -59,6 +85,12 @@ def request_of(head: Launching) -> str:
 def since_of(head: Launching) -> Instant | None:
     """Return when the oldest intent of the active request was written that may have run, None when none may."""
     return head.intent_at if head.doubt_at is None else head.doubt_at
+
+
+def oldest_doubt(head: Launching) -> Instant:
+    """Return since when a run of this request may have been seen; where no intent is left, since it was prepared."""
+    since = since_of(head)
+    return head.prepared.prepared_at if since is None else since
 
 
 def deadline_of(prepared: Prepared) -> Timer:
@@ -81,12 +113,14 @@ def seen_name(workflow_id: str) -> str:
     return SEEN + canonical_id(workflow_id)
 
 
-def new_head(prepared: Prepared, waiting_first: int, waiting_next: int) -> Launching:
-    """Return the head of a launch key whose active request is this one, before anything was tried."""
+def new_head(
+    prepared: Prepared, waiting_first: int, waiting_next: int, *, attempt: int = 0, link_attempt: int = 1
+) -> Launching:
+    """Return the head of a launch key whose active request is this one; `attempt` is the last one made of it."""
     return Launching(
         prepared=prepared,
         phase=LaunchPhase.READY,
-        attempt=0,
+        attempt=attempt,
         failures=0,
         intent_at=None,
         send_before=None,
@@ -97,22 +131,7 @@ def new_head(prepared: Prepared, waiting_first: int, waiting_next: int) -> Launc
         waiting_next=waiting_next,
         timer=deadline_of(prepared),
         is_waiting=True,
-    )
-
-
-def run_call(intent: Launching, send_before: Instant, deadline_at: Instant) -> StartWorkflow:
-    """Return the call of an intent."""
-    prepared = intent.prepared
-    return StartWorkflow(
-        workflow=prepared.origin.workflow,
-        request_id=prepared.origin.request_id,
-        attempt=intent.attempt,
-        record_id=prepared.record_id,
-        case_id=prepared.case_id,
-        parameters_id=prepared.parameters_id,
-        send_before=send_before,
-        deadline_at=deadline_at,
-        is_own=prepared.is_own,
+        link_attempt=link_attempt,
     )
 
 
@@ -129,4 +148,5 @@ def custody(claim: GaveUp, run: Run, revision: int, candidates: tuple[str, ...])
         attempts=claim.attempts,
         revision=revision,
         candidates=candidates,
+        is_rerun=claim.is_rerun,
     )

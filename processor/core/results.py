@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from processor.core.messages import Finished, Prepared, Started
 from processor.core.model import Instant, Origin, Outcome, Reason
-from processor.core.state import Launching
+from processor.core.state import Issued, Launching
 
 
 def finished(origin: Origin, outcome: Outcome, now: Instant, *, reason: Reason | None, message: str | None) -> Finished:
@@ -48,7 +48,13 @@ def finished_launching(head: Launching, outcome: Outcome, now: Instant, *, reaso
     """Return the result of a launch key's active request: `started_at` is its oldest intent that may have run."""
     bare = finished_prepared(head.prepared, outcome, now, reason=reason, message=message)
     started_at = head.intent_at if head.doubt_at is None else head.doubt_at
-    return replace(bare, started_at=started_at, attempts=head.attempt)
+    return replace(bare, started_at=started_at, attempts=head.attempt, is_rerun=head.reruns > 0)
+
+
+def finished_issued(issued: Issued, outcome: Outcome, now: Instant, *, reason: Reason, message: str) -> Finished:
+    """Return the result of a request whose end user got a link and, as far as is known, did not use it."""
+    bare = finished_prepared(issued.prepared, outcome, now, reason=reason, message=message)
+    return replace(bare, started_at=issued.intent_at, attempts=issued.attempts, is_rerun=issued.is_rerun)
 
 
 def finished_started(

@@ -92,6 +92,8 @@ class LaunchPhase(StrEnum):
     SUSPECT = "suspect"  # Refused; genuine or our own fault is being judged.
     UNKNOWN = "unknown"  # The outcome is unknown; the adoption window is open.
     HELD = "held"  # Unknown, window over: a late observation or a person ends it.
+    GATHERING = "gathering"  # Unknown, to be run again: not before completion has judged every webhook so far.
+    CERTAIN = "certain"  # Completion has; what it saw is being read before it is run again.
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,11 +113,15 @@ class Launching:
     waiting_next: int
     timer: Timer | None
     is_waiting: bool
-    doubt_at: Instant | None = None  # The oldest intent of an earlier attempt that only a person called not executed.
+    doubt_at: Instant | None = None  # The oldest intent of an earlier attempt that is not proved to be not executed.
     has_candidates: bool = False  # Whether observations may be kept for this key; False spares the search for them.
     link_attempt: int = 1  # Above 1 it is one more link of a request that has one already.
-    is_rerun: bool = False  # An attempt of unknown outcome was repeated, as the catalogue demands.
+    reruns: int = 0  # How often an attempt of unknown outcome was repeated, as the catalogue demands.
     reads: int = 0  # How often the case was read in vain.
+    operation: Operation = Operation.RUN  # The call of the last intent.
+    closes_at: Instant | None = None  # UNKNOWN: end of the window. GATHERING: what came before it must be judged.
+    is_mailed: bool = False  # An earlier attempt is proved to have mailed its link.
+    is_disputed: bool = False  # What it may have run can be another request's too: only what names it is its own.
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,13 +144,18 @@ class Issued:
 
     prepared: Prepared
     intent_at: Instant  # When the intent of the first of its links was written.
-    attempts: int
-    link_attempt: int
+    link_at: Instant  # The same of its newest link.
+    attempts: int  # Attempts so far, also those to issue one more link.
+    link_attempt: int  # Number of its newest link.
+    asked_attempt: int  # The highest number that was asked for.
     workflow_id: str | None
     timer: Timer | None
     is_waiting: bool = False
     has_candidates: bool = False  # Observations fit it that it may not adopt by itself: a person decides.
     reads: int = 0  # How often the case was read in vain.
+    doubt_at: Instant | None = None  # Since when a newer workflow of it may run under an id that nobody told us.
+    is_rerun: bool = False  # An attempt of unknown outcome was repeated, as the catalogue demands.
+    is_disputed: bool = False  # As in `Launching`.
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,11 +174,12 @@ class Candidate:
     observed: Observed
     timer: Timer | None
     is_waiting: bool = False
+    told_by: Witness = Witness.WEBHOOK  # POLL: a read of its case showed it.
 
 
 @dataclass(frozen=True, slots=True)
 class GaveUp:
-    """A request that ended UNDETERMINED here: a late observation still brings its amendment."""
+    """A request that ended here while its workflow may run: a late observation still brings its amendment."""
 
     prepared: Prepared
     intent_at: Instant
@@ -175,6 +187,8 @@ class GaveUp:
     timer: Timer | None
     is_waiting: bool = False
     is_rerun: bool = False
+    link_at: Instant | None = None  # When the intent of its newest link was written, where it has one.
+    is_disputed: bool = False  # As in `Launching`.
 
 
 class CompletionPhase(StrEnum):

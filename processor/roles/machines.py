@@ -12,6 +12,7 @@ from processor.adapters.event_headers import TRACEPARENT, read_traceparent
 from processor.core.completion import Completion
 from processor.core.keys import canonical_id
 from processor.core.launch import Launch
+from processor.core.launch_calls import REPEATABLE
 from processor.core.messages import (
     Call,
     CallAnswered,
@@ -275,12 +276,16 @@ class LaunchMachine(_Machine):
             case GaveUp():
                 return 6
             case Issued():
-                return 7
+                return 3 if value.has_candidates else 7
         raise TypeError(f"launch has no part {type(value).__name__}")
 
+    def must_finish(self, call: Call) -> bool:
+        """Whether a drain must wait for this call; a link or token that is lost is issued again."""
+        return isinstance(call, StartWorkflow) and call.operation not in REPEATABLE
+
     def evidence(self, key: str, call: Call, fact: Any, now: Instant) -> OutputRecord | None:  # noqa: ANN401  # any answer
-        """Return what the answer of a run proves."""
-        if not isinstance(call, StartWorkflow) or not isinstance(fact, CallAnswered):
+        """Return what the answer of a run or a mail proves; a link or token is no evidence, but a secret."""
+        if not isinstance(call, StartWorkflow) or not isinstance(fact, CallAnswered) or call.operation in REPEATABLE:
             return None
         proved = CallProved(
             launch_key=key,
@@ -331,6 +336,8 @@ _PREPARATION_GAUGES: Mapping[type, int] = {Preparing: 0, PendingRequest: 1, Know
 _LAUNCHING_GAUGES: Mapping[LaunchPhase, int] = {
     LaunchPhase.UNKNOWN: 2,
     LaunchPhase.HELD: 3,
+    LaunchPhase.GATHERING: 8,
+    LaunchPhase.CERTAIN: 8,
 }
 
 _COMPLETION_GAUGES: Mapping[CompletionPhase, int] = {

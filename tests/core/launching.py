@@ -3,27 +3,36 @@
 from collections.abc import Mapping
 from dataclasses import replace
 
-from processor.core.catalogue import Adoption, Catalogue, RecordTemplate, Workflow
+from processor.core.catalogue import Adoption, Catalogue, Mode, RecordTemplate, UnknownPolicy, Workflow
 from processor.core.launch import Fact, Launch
 from processor.core.launch_parts import LaunchPolicy
 from processor.core.messages import (
+    AwaitEvidence,
+    Call,
     CallAnswered,
     CallProved,
+    EvidenceJudged,
     Finished,
     Judge,
+    LinkAsked,
+    LinkIssued,
     Observed,
     OperatorDecided,
     Output,
     PermitGranted,
     Prepared,
+    Progressed,
+    ReadCase,
+    Replaced,
     Resolution,
     Started,
     StartWorkflow,
+    Step,
     TimerFired,
 )
-from processor.core.model import DAY_MS, MINUTE_MS, SECOND_MS, Instant, Origin, Timer, Witness
+from processor.core.model import DAY_MS, MINUTE_MS, SECOND_MS, ApiVersion, Instant, Origin, Timer, Witness
 from processor.core.proof import Operation, Proof
-from processor.core.state import Decision, Launching, LaunchPhase, Part
+from processor.core.state import Decision, Issued, Launching, LaunchPhase, Part
 
 T = 1_000_000_000_000  # When the request was prepared.
 DEADLINE = T + 7 * DAY_MS
@@ -34,22 +43,38 @@ W2 = "9e8d7c6b-0000-4000-8000-0000000000e2"
 CHECK = "person-check"
 BUDGET = "default/person-check"
 UNADOPTED = "blind-check"
+AGAIN = "again-check"  # Repeats a run of unknown outcome.
+LINKED, TOKENED, MAILED = "link-check", "token-check", "mail-check"
+NEWEST = "newest-check"  # Of several links for one record only the newest can have been used.
+EXCLUSIVE = "exclusive-check"
+BY_REFERENCE = "reference-check"
+CASED, CASED_LINK = "case-check", "case-link-check"  # Version 1, with the case as a witness.
 POLICY = LaunchPolicy()
-LAUNCH = Launch(
-    Catalogue(
-        {
-            CHECK: Workflow(CHECK, "definition-1", record=RecordTemplate("people", {})),
-            UNADOPTED: Workflow(UNADOPTED, "definition-2", adoption=Adoption.NONE),
-        }
-    ),
-    POLICY,
+WORKFLOWS = (
+    Workflow(CHECK, "definition-1", record=RecordTemplate("people", {})),
+    Workflow(UNADOPTED, "definition-2", adoption=Adoption.NONE),
+    Workflow(AGAIN, "definition-3", unknown_policy=UnknownPolicy.RERUN),
+    Workflow(LINKED, "definition-4", mode=Mode.LINK),
+    Workflow(TOKENED, "definition-4", mode=Mode.TOKEN),
+    Workflow(MAILED, "definition-4", mode=Mode.LINK_SEND),
+    Workflow(NEWEST, "definition-5", mode=Mode.LINK, is_newest_link=True),
+    Workflow(EXCLUSIVE, "definition-6", is_exclusive=True),
+    Workflow(BY_REFERENCE, "definition-7", adoption=Adoption.PARAMETERS),
+    Workflow(CASED, "definition-8", api=ApiVersion.CASES, case_workflow_path="workflowId"),
+    Workflow(CASED_LINK, "definition-8", api=ApiVersion.CASES, mode=Mode.LINK, case_workflow_path="workflowId"),
 )
+LAUNCH = Launch(Catalogue({workflow.name: workflow for workflow in WORKFLOWS}), POLICY)
 
 
 def prepared(
-    request_id: str = "A", *, is_own: bool = True, deadline_at: Instant = DEADLINE, name: str = CHECK
+    request_id: str = "A",
+    *,
+    is_own: bool = True,
+    deadline_at: Instant = DEADLINE,
+    name: str = CHECK,
+    api: ApiVersion = ApiVersion.RECORDS,
 ) -> Prepared:
-    """Return custody of a request whose record is made."""
+    """Return custody of a request whose record is made, or whose case is in version 1."""
     origin = Origin(
         request_id=request_id,
         workflow=name,
@@ -58,8 +83,10 @@ def prepared(
         requested_at=T - 10,
         accepted_at=T - 5,
         deadline_at=deadline_at,
+        api=api,
     )
-    return Prepared(origin, RECORD, RECORD, None, is_own, "parameters-1", T)
+    record_id, case_id = (None, RECORD) if api is ApiVersion.CASES else (RECORD, None)
+    return Prepared(origin, RECORD, record_id, case_id, is_own, "parameters-1", T)
 
 
 def answered(proof: Proof, made_id: str | None = None, *, attempt: int = 1, request_id: str = "A") -> CallAnswered:
@@ -68,15 +95,40 @@ def answered(proof: Proof, made_id: str | None = None, *, attempt: int = 1, requ
     return CallAnswered(Operation.RUN, attempt, proof, made_id, status, None, f"said {proof}", request_id)
 
 
+def linked(
+    proof: Proof = Proof.DONE, *, link: str | None = "https://link", attempt: int = 1, request_id: str = "A"
+) -> CallAnswered:
+    """Return the answer of a call for a link."""
+    link = link if proof is Proof.DONE else None
+    why = f"said {proof}"
+    return CallAnswered(Operation.ISSUE_LINK, attempt, proof, None, None, None, why, request_id, link, None, MINUTE_MS)
+
+
+def mailed(proof: Proof = Proof.DONE, *, attempt: int = 1, request_id: str = "A") -> CallAnswered:
+    """Return the answer of a call to mail a link; the provider tells the link too."""
+    link = "https://link" if proof is Proof.DONE else None
+    return CallAnswered(Operation.SEND_LINK, attempt, proof, None, None, None, f"said {proof}", request_id, link)
+
+
+def ran(workflow_id: str = W1, *, link: str | None = "https://link", attempt: int = 1) -> CallAnswered:
+    """Return the answer of a run in version 3 that an end user takes part in."""
+    return replace(answered(Proof.DONE, workflow_id, attempt=attempt), link=link, token=link and "token")
+
+
+def asked(number: int = 2, request_id: str = "A", *, name: str = LINKED) -> LinkAsked:
+    """Return the wish for one more link."""
+    return LinkAsked(RECORD, prepared(request_id, name=name).origin, number, T)
+
+
 def proved(proof: Proof, made_id: str | None = None, *, attempt: int = 1, request_id: str = "A") -> CallProved:
     """Return what a former owner's call proved."""
     status = "RUNNING" if made_id else None
     return CallProved(RECORD, request_id, attempt, proof, made_id, status, f"said {proof}", T)
 
 
-def observed(workflow_id: str = W1, *, at: Instant = T + 5 * SECOND_MS) -> Observed:
+def observed(workflow_id: str = W1, *, at: Instant = T + 5 * SECOND_MS, names: str | None = None) -> Observed:
     """Return an observation of a workflow on the record, its first webhook received at an instant."""
-    return Observed(RECORD, workflow_id, RECORD.upper(), None, "RUNNING", at, at + 11 * SECOND_MS)
+    return Observed(RECORD, workflow_id, RECORD.upper(), None, "RUNNING", at, at + 11 * SECOND_MS, names)
 
 
 def decided(
@@ -94,7 +146,7 @@ class Key:
         self.state: dict[str, Part] = {}
         self.now = T
         self.outputs: list[Output] = []
-        self.calls: list[StartWorkflow | Judge] = []
+        self.calls: list[Call] = []
         self.wants: str | None = None
         self.open_attempt: int | None = None  # The call that is out; it dies with its owner.
         self.runs_at_trace: int | None = None  # How many runs were called when the first trace of one came.
@@ -163,13 +215,34 @@ class Key:
 
     @property
     def runs(self) -> list[tuple[str, int]]:
-        """Request and attempt of every run that was called."""
+        """Request and attempt of every start that was called."""
         return [(call.request_id, call.attempt) for call in self.calls if isinstance(call, StartWorkflow)]
 
     def ends(self, request_id: str = "A") -> list[Finished | Started]:
-        """Return results and custody that left the key for a request."""
+        """Return results and custody that left the key for a request; not what took the place of a workflow."""
         ends = (output for output in self.outputs if isinstance(output, Finished | Started))
         return [end for end in ends if end.origin.request_id == request_id]
+
+    def links(self, request_id: str = "A") -> list[int]:
+        """Return the numbers of the links of a request that were issued; one that was refused is below zero."""
+        found = []
+        for output in self.outputs:
+            if isinstance(output, LinkIssued) and output.origin.request_id == request_id:
+                found.append(output.link_attempt)
+            elif isinstance(output, Progressed) and output.step is Step.LINK_REFUSED:
+                assert output.attempt is not None
+                found += [-output.attempt] if output.origin.request_id == request_id else []
+        return found
+
+    def replaced(self) -> list[tuple[str, str]]:
+        """Return the workflows that gave way, each with the newer one."""
+        return [(out.workflow_id, out.started.workflow_id) for out in self.outputs if isinstance(out, Replaced)]
+
+    def issued(self, request_id: str = "A") -> Issued | None:
+        """Return a request whose end user has a link."""
+        part = self.state.get(f"issued/{request_id}")
+        assert part is None or isinstance(part, Issued)
+        return part
 
     def parts(self) -> Mapping[str, Part]:
         """Return the state without the marks of requests that came, which every key has."""
@@ -183,7 +256,7 @@ class Key:
                 self.state[name] = part
         self.outputs += decision.outputs
         for call in decision.calls:
-            assert isinstance(call, StartWorkflow | Judge)
+            assert isinstance(call, StartWorkflow | Judge | AwaitEvidence | ReadCase)
             self.calls.append(call)
             self.open_attempt = call.attempt if isinstance(call, StartWorkflow) else self.open_attempt
         self.wants = decision.wants_permit or self.wants
@@ -198,6 +271,7 @@ class Key:
             assert before.phase is LaunchPhase.READY
             assert (head.phase, [head.attempt]) == (LaunchPhase.INTENT, [run.attempt for run in runs])
             assert head.attempt == before.attempt + 1
+        assert len(decision.calls) + (decision.wants_permit is not None) <= 1, "a key has one call open at a time"
         if decision.wants_permit is not None:
             assert head is not None
             assert (head.phase, f"default/{head.prepared.origin.workflow}") == (
@@ -206,11 +280,15 @@ class Key:
             )
         if head is not None:
             assert head.timer is not None, "a head without a timer could wait for ever"
-            assert head.is_waiting is (head.phase in {LaunchPhase.READY, LaunchPhase.SUSPECT})
+            assert head.is_waiting is (head.phase in {LaunchPhase.READY, LaunchPhase.SUSPECT, LaunchPhase.GATHERING})
             assert (head.intent_at is None) or head.phase not in {LaunchPhase.READY, LaunchPhase.SUSPECT}
+            if head.link_attempt > 1 and head.phase is not LaunchPhase.INTENT:
+                assert self.issued(head.prepared.origin.request_id) is not None, "one more link of nothing"
         elif any(name.startswith("w/") for name in self.state):
             raise AssertionError("requests wait for nobody")
-        if any(name.startswith("seen/") for name in self.state) and not any(n.startswith("gave/") for n in self.state):
+        claims = [name for name in self.state if name.startswith(("gave/", "issued/"))]
+        assert all(self.state[name].timer is not None for name in claims), "a claim that would never end"
+        if any(name.startswith("seen/") for name in self.state) and not claims:
             assert head is not None
             assert head.has_candidates
 
@@ -245,6 +323,28 @@ def given_up(request: Prepared | None = None) -> Key:
     return key
 
 
+def gathering() -> Key:
+    """Return a key whose request is to be run again once all evidence is judged."""
+    key = unknown(prepared(name=AGAIN))
+    key.wake()
+    return key
+
+
+def certain() -> Key:
+    """Return a key for which all evidence is judged, and on its way."""
+    key = gathering()
+    key.tell(EvidenceJudged("A", 1), at=key.now + 3 * MINUTE_MS)
+    return key
+
+
+def issued(request: Prepared | None = None) -> Key:
+    """Return a key whose request's end user has a link."""
+    request = request or prepared(name=LINKED)
+    key = sent(request)
+    key.tell(linked(request_id=request.origin.request_id), at=T + SECOND_MS)
+    return key
+
+
 def doubted(request: Prepared | None = None) -> Key:
     """Return a key whose first attempt a person called not executed; it wants a permit for the second."""
     key = held(request)
@@ -272,6 +372,8 @@ def in_phase(phase: LaunchPhase) -> Key:
             key.tell(answered(Proof.REFUSED))
         case LaunchPhase.UNKNOWN | LaunchPhase.HELD:
             key = unknown() if phase is LaunchPhase.UNKNOWN else held()
+        case LaunchPhase.GATHERING | LaunchPhase.CERTAIN:
+            key = gathering() if phase is LaunchPhase.GATHERING else certain()
         case _:
             pass
     assert key.phase is phase

@@ -8,7 +8,10 @@ import pytest
 from processor.core.launch import RULES, Fact, Launch
 from processor.core.launch_parts import LaunchPolicy
 from processor.core.messages import (
+    AwaitEvidence,
+    CaseRead,
     CustodyUnreadable,
+    EvidenceJudged,
     Finished,
     Judge,
     PermitGranted,
@@ -41,6 +44,7 @@ from tests.core.launching import (
     Key,
     T,
     answered,
+    asked,
     decided,
     held,
     in_phase,
@@ -61,6 +65,9 @@ ONE_OF_EACH: tuple[Fact, ...] = (
     CustodyUnreadable(RECORD, "B", CHECK, b"k", "onboarding.results", T),
     PermitGranted(T + MINUTE_MS),
     answered(Proof.UNKNOWN, attempt=9),
+    asked(),
+    CaseRead("A", 1, Proof.DONE, W1, None, None, ""),
+    EvidenceJudged("A", 9),
     VerdictReached(9, is_our_fault=False, request_id="A"),
     TimerFired("head", T),
     Resumed("head"),
@@ -216,7 +223,8 @@ def test_an_answer_without_an_id_leaves_the_outcome_unknown(answer: Fact) -> Non
     """The window for adoption opens; nothing is called."""
     key = sent()
     why = getattr(answer, "why", "")
-    opened = replace(INTENT, phase=LaunchPhase.UNKNOWN, why=why, timer=Timer(T + WINDOW, is_behind_evidence=True))
+    window = Timer(T + WINDOW, is_behind_evidence=True)
+    opened = replace(INTENT, phase=LaunchPhase.UNKNOWN, why=why, timer=window, closes_at=T + WINDOW)
     assert key.tell(answer) == Decision({"head": opened})
 
 
@@ -337,6 +345,7 @@ def test_a_new_owner_asks_again_for_what_lives_in_memory_only(phase: LaunchPhase
     expected = {
         LaunchPhase.READY: Decision(wants_permit=BUDGET),
         LaunchPhase.SUSPECT: Decision(calls=(Judge(Operation.RUN, CHECK, "A", 1),)),
+        LaunchPhase.GATHERING: Decision(calls=(AwaitEvidence("A", 1, T + 20 * SECOND_MS + WINDOW + 2 * MINUTE_MS),)),
     }
     assert in_phase(phase).tell(Resumed("head")) == expected.get(phase, Decision())
 

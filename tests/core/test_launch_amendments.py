@@ -158,7 +158,7 @@ def test_an_active_request_too_adopts_nothing_that_a_forgotten_one_may_have_run(
     key.tell(answered(Proof.UNKNOWN), observed(at=key.now))
     key.wake("gave/B")
     assert key.head is not None
-    assert (key.phase, key.head.prepared.is_own, key.head.has_candidates) == (LaunchPhase.UNKNOWN, False, True)
+    assert (key.phase, key.head.is_disputed, key.head.has_candidates) == (LaunchPhase.UNKNOWN, True, True)
 
 
 def test_forgetting_a_request_without_a_trace_takes_nothing_from_the_others() -> None:

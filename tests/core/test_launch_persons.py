@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from processor.core.launch import Fact
+from processor.core.launch_parts import DOUBTFUL
 from processor.core.messages import DeadLettered, Finished, Resolution
 from processor.core.model import DAY_MS, SECOND_MS, Outcome, Reason, Timer, Witness
 from processor.core.proof import Proof
@@ -67,6 +68,7 @@ def test_a_person_who_rules_an_attempt_out_lets_the_next_one_be_made() -> None:
                 timer=Timer(DEADLINE, is_behind_evidence=True),
                 is_waiting=True,
                 doubt_at=T,
+                closes_at=None,
             )
         },
         wants_permit=BUDGET,
@@ -95,7 +97,7 @@ def test_a_person_who_gives_up_ends_the_request_until_a_trace_comes() -> None:
 
 
 @pytest.mark.parametrize("resolution", Resolution)
-@pytest.mark.parametrize("phase", [None, *sorted(set(LaunchPhase) - {LaunchPhase.UNKNOWN, LaunchPhase.HELD})])
+@pytest.mark.parametrize("phase", [None, *sorted(set(LaunchPhase) - DOUBTFUL)])
 def test_a_decision_about_a_run_that_is_not_unknown_is_refused_visibly(
     phase: LaunchPhase | None, resolution: Resolution
 ) -> None:

@@ -88,6 +88,7 @@ def test_an_intent_that_nobody_answers_becomes_unknown_after_a_margin() -> None:
         phase=LaunchPhase.UNKNOWN,
         why="no answer came before the call's deadline",
         timer=Timer(T + 45 * SECOND_MS + WINDOW, is_behind_evidence=True),
+        closes_at=T + 45 * SECOND_MS + WINDOW,
     )
     assert key.runs == [("A", 1)]
 
