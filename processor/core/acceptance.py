@@ -5,7 +5,6 @@ before is never made again.
 """
 
 import re
-from dataclasses import replace
 
 from processor.core.catalogue import Catalogue, Mode, Workflow
 from processor.core.lane import subject_name
@@ -73,26 +72,20 @@ def pending_of(
     is_of_cases = workflow.api is ApiVersion.CASES
     record_id = None if is_of_cases else _given(request.record_id)
     case_id = _given(request.case_id) if is_of_cases else None
-    bare = PendingRequest(
-        origin,
-        None,
-        None,
-        None,
-        record_id,
-        case_id,
-        is_own=False,
-        timer=None,
-        is_for_link=workflow.mode is not Mode.RUN,
-    )
     if not (record_id or "").isprintable() or not (case_id or "").isprintable():
-        return replace(bare, record_id=None, case_id=None), "the record or case id holds control characters"
+        return bare_of(origin, None, None), "the record or case id holds control characters"
     fault = _missing_id(workflow, record_id, case_id) or _unusable(workflow, templates, request, case_id)
     if fault is not None:
-        return bare, fault
+        return bare_of(origin, record_id, case_id), fault
     try:
-        return _rendered(workflow, templates, request, bare), None
+        return _rendered(workflow, templates, request, (origin, record_id, case_id)), None
     except UNRENDERABLE:
-        return bare, "a value cannot be written as JSON"
+        return bare_of(origin, record_id, case_id), "a value cannot be written as JSON"
+
+
+def bare_of(origin: Origin, record_id: str | None, case_id: str | None) -> PendingRequest:
+    """Return a request for which nothing is to be made: it ends at once."""
+    return PendingRequest(origin, None, None, None, record_id, case_id, is_own=False, timer=None)
 
 
 def _missing_id(workflow: Workflow, record_id: str | None, case_id: str | None) -> str | None:
@@ -116,19 +109,30 @@ def _unusable(workflow: Workflow, templates: Templates, request: OnboardingReque
 
 
 def _rendered(
-    workflow: Workflow, templates: Templates, request: OnboardingRequest, bare: PendingRequest
+    workflow: Workflow,
+    templates: Templates,
+    request: OnboardingRequest,
+    of: tuple[Origin, str | None, str | None],
 ) -> PendingRequest:
-    """Return a request with all that is to be sent for it; raises one of `UNRENDERABLE`."""
-    is_without = bare.record_id is None and bare.case_id is None
+    """Return a request of this origin, record and case with all that is to be sent for it.
+
+    Raises one of `UNRENDERABLE`.
+    """
+    origin, record_id, case_id = of
+    is_without = record_id is None and case_id is None
     parameters = templates.parameters(request) if templates.parameters else None
-    is_inline = workflow.api is ApiVersion.TABLES  # Which has no parameter sets.
     subject_part = _subject_part(workflow, request) if workflow.reuse_ms and is_without else None
-    return replace(
-        bare,
+    return PendingRequest(
+        origin=origin,
         record_body=templates.record(request) if templates.record and is_without else None,
         case_body=templates.case(request) if templates.case and is_without else None,
-        parameters_body=None if is_inline else parameters,
+        parameters_body=None if workflow.api is ApiVersion.TABLES else parameters,  # Version 3 has no parameter sets.
+        record_id=record_id,
+        case_id=case_id,
+        is_own=False,
+        timer=None,
         inputs=_inputs(workflow, templates, request, parameters) if _has_inputs(workflow) else None,
+        is_for_link=workflow.mode is not Mode.RUN,
         subject_part=subject_part,
         reuse_ms=(workflow.reuse_ms or 0) if subject_part else 0,
     )

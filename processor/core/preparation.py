@@ -19,7 +19,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
-from processor.core.acceptance import id_fault, origin_of, pending_of
+from processor.core.acceptance import bare_of, id_fault, origin_of, pending_of
 from processor.core.catalogue import Catalogue, Mode
 from processor.core.lane import HEAD, Lane, known_name, needed, new_head, waiting_name
 from processor.core.messages import (
@@ -123,7 +123,7 @@ def _repeated(preparation: Preparation, lane: Lane, fact: RequestArrived, known:
 def _accept(preparation: Preparation, lane: Lane, request: OnboardingRequest, origin: Origin) -> None:
     workflow = preparation.catalogue.find(request.workflow)
     if workflow is None:
-        bare = PendingRequest(origin, None, None, None, request.record_id, request.case_id, is_own=False, timer=None)
+        bare = bare_of(origin, request.record_id, request.case_id)
         lane.finish(bare, Outcome.NOT_STARTED, Reason.UNKNOWN_WORKFLOW, "the catalogue has no workflow of that name")
         return
     pending, fault = pending_of(workflow, preparation.templates[request.workflow], request, origin)

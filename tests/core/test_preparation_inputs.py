@@ -45,6 +45,7 @@ def inputs_of(request: OnboardingRequest) -> StartInputs | None:
             StartInputs(locale="en", email="ada@example.test"),
         ),
         (named("request-1", workflow="mailed-case", subject=PERSON), StartInputs(locale="en")),
+        (named("request-1", workflow="mailed-case", case_id="case-1"), StartInputs(locale="en")),
         (named("request-1", workflow="mailed-given-case", case_id="case-1"), StartInputs(locale="en")),
         (named("request-1", workflow="inline-bare"), StartInputs(parameters=b"{}", locale="en")),
     ],
