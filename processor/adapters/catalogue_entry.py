@@ -24,6 +24,7 @@ from processor.core.model import DAY_MS, DEFAULT_PROVIDER, ApiVersion
 from processor.core.paths import RequestPath, compile_parameter_path, compile_path
 
 LINK_DEADLINE_MS = 30 * DAY_MS  # People take their time.
+WINDOWS_IN_DEADLINE = 4  # The default adoption window leaves time for a person, or for another run.
 CASE_REUSE_MS = 90 * DAY_MS  # The provider advises one case for a returning person.
 
 # The members of POST /cases, as the provider documents them.
@@ -103,13 +104,13 @@ def read_workflow(named: Section, name: str, providers: Mapping[str, ApiVersion]
         **_poll(section),
     }
     workflow = Workflow(name=name, **_present(given))
-    workflow = _with_defaults(section, workflow)
+    workflow = _with_defaults(section, workflow, is_window_given=given.get("adoption_window_ms") is not None)
     for key, text in contradictions(workflow):
         section.problem(key, text)
     return workflow
 
 
-def _with_defaults(section: Section, workflow: Workflow) -> Workflow:
+def _with_defaults(section: Section, workflow: Workflow, *, is_window_given: bool) -> Workflow:
     """Return the workflow with those defaults that depend on what else it says."""
     defaults: dict[str, Any] = {"reuse_ms": _reuse_ms(section, workflow)}
     is_without = not (workflow.record or workflow.case or workflow.is_record_given or workflow.is_case_given)
@@ -117,6 +118,8 @@ def _with_defaults(section: Section, workflow: Workflow) -> Workflow:
         defaults["adoption"] = Adoption.NONE
     if workflow.mode is not Mode.RUN and not section.has("deadline"):
         defaults["deadline_ms"] = LINK_DEADLINE_MS
+    elif not is_window_given:
+        defaults["adoption_window_ms"] = min(workflow.adoption_window_ms, workflow.deadline_ms // WINDOWS_IN_DEADLINE)
     return replace(workflow, **defaults)
 
 

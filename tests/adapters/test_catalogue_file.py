@@ -159,6 +159,20 @@ def test_end_users_have_30_days_unless_the_catalogue_says_otherwise(
     assert one(tmp_path, "definition: d", *lines).deadline_ms == deadline_ms
 
 
+@pytest.mark.parametrize(
+    "lines, window_ms",
+    [
+        (["deadline: 2h"], 15 * MINUTE_MS),
+        (["deadline: 20m"], 5 * MINUTE_MS),
+        (["deadline: 20m", "unknown: {adoptionWindow: 19m}"], 19 * MINUTE_MS),
+        (["deadline: 20m", "unknown: {policy: hold}"], 5 * MINUTE_MS),
+    ],
+)
+def test_the_adoption_window_fits_into_a_short_deadline(tmp_path: Path, lines: list[str], window_ms: int) -> None:
+    """Where none is written it is a quarter of the deadline, 15 minutes at most."""
+    assert one(tmp_path, "definition: d", *lines).adoption_window_ms == window_ms
+
+
 def test_nobody_shares_unless_the_catalogue_says_so(tmp_path: Path) -> None:
     """`exclusive` and `links` have defaults under which nothing is taken for ours without evidence."""
     plain = one(
