@@ -274,10 +274,8 @@ class Key:
         assert len(decision.calls) + (decision.wants_permit is not None) <= 1, "a key has one call open at a time"
         if decision.wants_permit is not None:
             assert head is not None
-            assert (head.phase, f"default/{head.prepared.origin.workflow}") == (
-                LaunchPhase.READY,
-                decision.wants_permit,
-            )
+            budget = f"{head.prepared.origin.provider}/{head.prepared.origin.workflow}"
+            assert (head.phase, budget) == (LaunchPhase.READY, decision.wants_permit)
         if head is not None:
             assert head.timer is not None, "a head without a timer could wait for ever"
             assert head.is_waiting is (head.phase in {LaunchPhase.READY, LaunchPhase.SUSPECT, LaunchPhase.GATHERING})
@@ -305,7 +303,10 @@ def unknown(request: Prepared | None = None) -> Key:
     """Return a key whose request's call has an unknown outcome."""
     key = sent(request)
     request_id = (request or prepared()).origin.request_id
-    key.tell(answered(Proof.UNKNOWN, request_id=request_id), at=T + 20 * SECOND_MS)
+    call = key.calls[-1]
+    assert isinstance(call, StartWorkflow)
+    answer = replace(answered(Proof.UNKNOWN, request_id=request_id), operation=call.operation)
+    key.tell(answer, at=T + 20 * SECOND_MS)
     return key
 
 
