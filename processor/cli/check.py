@@ -1,22 +1,25 @@
 """`processor check`: everything that can be known before a role is started."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 
 from processor.adapters import registry
+from processor.adapters.profile_file import read_profile
 from processor.adapters.topic_rules import Grade, judge
 from processor.adapters.topic_specs import TopicSpec, subjects_of
 from processor.cli.check_provider import Wanted, provider_findings
 from processor.cli.findings import Finding, finding_json, is_bad, say_findings
 from processor.cli.output import AsJson, say, say_json, say_table
+from processor.cli.profile_check import profile_findings
 from processor.cli.run import RoleName, RoleNames, settings_of
 from processor.cli.starting import catalogue_for, keep_clients_quiet, registry_for, specs_for
 from processor.cli.topics import admin_for
 from processor.core.catalogue import Catalogue
 from processor.errors import ProcessorError, SettingsInvalid
-from processor.settings import Settings, effective, profile_prefix
+from processor.settings import DEFAULT_PROFILE, Settings, effective
 from processor.settings_loading import Setting, all_settings, default_text
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
@@ -26,7 +29,15 @@ RESULTS_KEY = "resultsTopic (catalogue)"
 
 
 @app.command(epilog="Example: processor check --json")
-def check(roles: RoleNames = None, *, as_json: AsJson = False) -> None:
+def check(
+    roles: RoleNames = None,
+    *,
+    profile: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Compare with a provider profile that `probe` wrote.")
+    ] = None,
+    provider: Annotated[str, typer.Option(help="Profile of the settings that it was written of.")] = DEFAULT_PROFILE,
+    as_json: AsJson = False,
+) -> None:
     """Check settings, catalogue, topics, schemas, credentials, webhook keys and clock, of these roles or of all.
 
     Nothing is run or created at the provider. Shows the effective settings with secrets masked. Exit code 1 when
@@ -35,10 +46,9 @@ def check(roles: RoleNames = None, *, as_json: AsJson = False) -> None:
     keep_clients_quiet()
     settings = settings_of(roles or [])
     catalogue = catalogue_for(settings)
-    findings = [
-        *catalogue_findings(settings, catalogue),
-        *_outside(settings, specs_for(settings, catalogue), roles or []),
-    ]
+    seen = [] if profile is None else _of_profile_file(profile, settings, catalogue, provider)
+    outside = _outside(settings, specs_for(settings, catalogue), roles or [])
+    findings = [*_of_catalogue(catalogue), *seen, *outside]
     if as_json:
         say_json({"settings": effective(settings), "findings": [finding_json(each) for each in findings]})
     else:
@@ -72,18 +82,17 @@ def _as_text(value: Any) -> str:  # noqa: ANN401  # as above
     return default_text(tuple(value) if isinstance(value, list) else value)
 
 
-def catalogue_findings(settings: Settings, catalogue: Catalogue) -> Iterator[Finding]:
-    """Yield that the catalogue is good, and who in it speaks to a profile that is not configured."""
-    file = "PROCESSOR_WORKFLOWS__FILE"
+def _of_catalogue(catalogue: Catalogue) -> list[Finding]:
+    """Return that the catalogue is good: one that is not ends the command with all that is wrong."""
     names = sorted(catalogue.workflows)
-    yield Finding("catalogue", ", ".join(names), Grade.GOOD, f"{len(names)} workflows", file)
-    for name in names:
-        provider = catalogue.workflows[name].provider
-        if settings.profile(provider) is None:
-            text = f"provider profile {provider} is not configured; its requests would wait for it"
-            variable = f"{profile_prefix(provider)}BASE_URL"
-            remedy = f"set it, or write another `provider:` ({', '.join(settings.profiles())}) in the catalogue"
-            yield Finding("catalogue", name, Grade.PROBLEM, text, variable, remedy)
+    file = "PROCESSOR_WORKFLOWS__FILE"
+    return [Finding("catalogue", ", ".join(names), Grade.GOOD, f"{len(names)} workflows", file)]
+
+
+def _of_profile_file(file: Path, settings: Settings, catalogue: Catalogue, provider: str) -> list[Finding]:
+    if settings.profile(provider) is None:
+        raise typer.BadParameter(f"there are {', '.join(settings.profiles())}", param_hint="--provider")
+    return profile_findings(read_profile(file), settings, catalogue, provider)
 
 
 def _outside(settings: Settings, specs: Sequence[TopicSpec], roles: Sequence[RoleName]) -> list[Finding]:

@@ -5,9 +5,7 @@ address of that key, for the `Date` of its answer.
 """
 
 import asyncio
-import logging
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC
 from email.utils import parsedate_to_datetime
@@ -15,7 +13,6 @@ from typing import Final
 from uuid import uuid4
 
 import httpx
-import structlog
 from prometheus_client import CollectorRegistry
 
 from processor.adapters.access_token import TokenOutcome, credential
@@ -24,7 +21,7 @@ from processor.adapters.http_httpx import HttpxClient
 from processor.adapters.topic_rules import Grade
 from processor.adapters.webhook_keys import PLACE, key_client
 from processor.cli.findings import NOT_CHECKED, Finding
-from processor.cli.starting import now
+from processor.cli.starting import now, quiet_logs
 from processor.core.model import MINUTE_MS, SECOND_MS, Instant
 from processor.errors import ApiUnavailable
 from processor.roles.profile_keys import ProfileKeys
@@ -48,7 +45,7 @@ class Wanted:
 
 def provider_findings(settings: Settings, wanted: Wanted) -> list[Finding]:
     """Return what is to be said of every provider profile; raises SettingsInvalid for an address that is none."""
-    with _quiet_logs():
+    with quiet_logs():
         return asyncio.run(_of_all(settings, wanted))
 
 
@@ -185,14 +182,3 @@ def ahead_ms_of(date: str | None, at: Instant) -> int | None:
         return None
     theirs = int(moment.replace(tzinfo=moment.tzinfo or UTC).timestamp() * SECOND_MS) + SECOND_MS // 2
     return at - theirs
-
-
-@contextmanager
-def _quiet_logs() -> Iterator[None]:
-    """Let no log line mix with the answer of a command: what went wrong is a finding."""
-    before = structlog.get_config()
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
-    try:
-        yield
-    finally:
-        structlog.configure(**before)

@@ -21,6 +21,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "run": ("run", "Run the roles, or some of them, in this process."),
     "demo": ("demo_command", "Do the whole job once, on servers of its own."),
     "check": ("check", "Check everything before anything is started."),
+    "probe": ("probe", "Make one real run at the provider, to learn what it answers."),
     "topics": ("topics", "Create the topics that are missing, or check them."),
     "schemas": ("schemas", "Register the schemas of public events, or check them."),
     "publish": ("publish", "Publish onboarding requests from JSON lines."),

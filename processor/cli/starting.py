@@ -3,9 +3,11 @@
 import logging
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
+import structlog
 from confluent_kafka.schema_registry import SchemaRegistryClient
 
 from processor.adapters.catalogue_file import catalogue_of
@@ -32,6 +34,17 @@ def keep_clients_quiet() -> None:
     """Let librdkafka log nothing: what it has to say about a failure is part of the error that a command ends with."""
     CLIENT_LOGGER.addHandler(logging.NullHandler())
     CLIENT_LOGGER.propagate = False
+
+
+@contextmanager
+def quiet_logs() -> Iterator[None]:
+    """Let no log line of ours mix with the answer of a command that uses what roles use; it tells itself."""
+    before = structlog.get_config()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    try:
+        yield
+    finally:
+        structlog.configure(**before)
 
 
 def overrides_of(bootstrap_servers: str | None = None, schema_registry: str | None = None) -> Mapping[str, object]:

@@ -83,7 +83,7 @@ class Ingestor:
     def _accepting(self, provider: str, keys: ProfileKeys) -> Accept:
         verify, set_aside = SignatureVerifier(keys.find).verify, partial(self._publish_unreadable, provider)
         ports = Ports(verify, self._publish, set_aside, self._clock)
-        return WebhookIntake(ports, _body_paths(self._settings.webhook), provider=provider).accept
+        return WebhookIntake(ports, body_paths(self._settings.webhook), provider=provider).accept
 
     async def _publish(self, webhook: WebhookReceived) -> None:
         key = canonical_id(webhook.workflow_id).encode()
@@ -139,7 +139,8 @@ def _check_names(webhook: WebhookSettings, profiles: Collection[str]) -> None:
         )
 
 
-def _body_paths(webhook: WebhookSettings) -> BodyPaths:
+def body_paths(webhook: WebhookSettings) -> BodyPaths:
+    """Return where webhooks say what, by the settings."""
     return BodyPaths(
         workflow_id=webhook.workflow_id_paths,
         status=webhook.status_paths,

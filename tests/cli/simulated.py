@@ -15,10 +15,13 @@ def simulated(**given: object) -> Iterator[tuple[Simulator, str]]:
     loop = asyncio.new_event_loop()
     thread = Thread(target=loop.run_forever)
     thread.start()
-    simulator = Simulator(settings_from(given))
     try:
-        yield simulator, asyncio.run_coroutine_threadsafe(simulator.start(), loop).result(10)
-        asyncio.run_coroutine_threadsafe(simulator.stop(), loop).result(10)
+        simulator = Simulator(settings_from(given))
+        url = asyncio.run_coroutine_threadsafe(simulator.start(), loop).result(10)
+        try:
+            yield simulator, url
+        finally:
+            asyncio.run_coroutine_threadsafe(simulator.stop(), loop).result(10)
     finally:
         loop.call_soon_threadsafe(loop.stop)
         thread.join()

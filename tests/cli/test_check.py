@@ -4,10 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from processor.cli.check import catalogue_findings, changed_settings
+from processor.cli.check import changed_settings
 from processor.cli.check_provider import Wanted, ahead_ms_of, clock_finding, provider_findings
 from processor.cli.findings import Finding
-from processor.core.catalogue import Catalogue, Workflow
 from processor.settings import Settings
 from tests.cli.commands import command, environment
 from tests.cli.simulated import simulated
@@ -159,12 +158,3 @@ def test_clocks_may_differ_by_half_a_minute(ahead_ms: int | None, grade: str) ->
 def test_a_clock_is_compared_with_the_date_of_an_answer(date: str | None, ahead_ms: int | None) -> None:
     """An answer without one says nothing."""
     assert ahead_ms_of(date, 1_764_000_000_000) == ahead_ms
-
-
-def test_a_workflow_of_a_profile_that_is_not_configured_is_told() -> None:
-    """Its requests would wait for it, for ever."""
-    catalogue = Catalogue({"a": Workflow("a", "d"), "b": Workflow("b", "d", provider="second")})
-    settings = Settings.model_validate({"api": {"base_url": "https://api.test"}})
-    good, bad = catalogue_findings(settings, catalogue)
-    assert (good.grade, good.text) == ("good", "2 workflows")
-    assert (bad.name, bad.grade, bad.setting) == ("b", "problem", "PROCESSOR_PROVIDERS__SECOND__BASE_URL")
