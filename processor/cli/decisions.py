@@ -9,10 +9,9 @@ from uuid import uuid4
 from processor.adapters.codec import Codec
 from processor.adapters.dead_letters import PREFIX
 from processor.adapters.publisher import Place
-from processor.adapters.state_reader import Held, is_settled
+from processor.adapters.state_reader import Held, is_settled, issued_name, part_name
 from processor.adapters.topic_reader import END
 from processor.cli.starting import now, publisher_for, reader_for
-from processor.core.launch_parts import HEAD
 from processor.core.messages import OperatorDecided, Resolution
 from processor.engine.entries import storage_key, unpack
 from processor.engine.ports import InputRecord
@@ -46,7 +45,7 @@ def decide(settings: Settings, held: Held, resolution: Resolution, workflow_id: 
         launch_key=held.key,
         decision_id=uuid4().hex,
         request_id=held.request_id,
-        attempt=held.head.attempt,
+        attempt=held.attempt,
         resolution=resolution,
         workflow_id=workflow_id,
         decided_at=now(),
@@ -68,7 +67,8 @@ class _Watch:
         self._topics = topics
         self._codec = codec
         self._held = held
-        self._head_key = storage_key(held.key, HEAD).encode()
+        self._part_key = storage_key(held.key, part_name(held)).encode()
+        self._issued_key = storage_key(held.key, issued_name(held)).encode()
         self._source = {
             f"{PREFIX}source.topic": topics.launches.encode(),
             f"{PREFIX}source.partition": str(place.partition).encode(),
@@ -97,9 +97,15 @@ class _Watch:
             if self._source.items() <= headers.items():
                 why = headers.get(f"{PREFIX}error.message", b"").decode(errors="replace")
                 return Seen(Effect.REFUSED, f"the decision about {request_id} was refused: {why}", 1)
-        elif record.key == self._head_key and is_settled(self._held.head, self._head(record)):
+        elif self._is_taken(record):
             return Seen(Effect.TAKEN, f"the decision about {request_id} was taken", 0)
         return None
 
-    def _head(self, record: InputRecord) -> object:
+    def _is_taken(self, record: InputRecord) -> bool:
+        """Whether the request is decided about no more; one that waits for one more link ends with what it has."""
+        if record.key == self._part_key:
+            return is_settled(self._held, self._part(record))
+        return record.key == self._issued_key and record.value is None
+
+    def _part(self, record: InputRecord) -> object:
         return None if record.value is None else self._codec.decode(unpack(record.value).body)

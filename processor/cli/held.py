@@ -16,8 +16,8 @@ from processor.adapters.topic_reader import FIRST
 from processor.cli.decisions import Seen, decide
 from processor.cli.output import AsJson, complain, say, say_json, say_table
 from processor.cli.starting import overrides_of, reader_for, settings_for
-from processor.core.launch_parts import since_of
 from processor.core.messages import Observed, Resolution
+from processor.core.state import Issued
 from processor.errors import ProcessorError
 from processor.roles.machines import CompletionMachine, LaunchMachine, PreparationMachine
 from processor.settings import Settings
@@ -27,12 +27,13 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
     no_args_is_help=True,
-    help="Show the requests whose run is unknown, and decide about one.",
+    help="Show the requests of which nobody knows the run, and decide about one.",
 )
 Brokers = Annotated[str | None, typer.Option("--bootstrap-servers", help="Instead of the setting.")]
 RequestId = Annotated[str, typer.Argument(metavar="ID", help="Id of the request.")]
 TELL_EVERY = 500_000
 CHOICES = "--started WORKFLOW_ID | --not-executed | --give-up"
+LINK_CHOICES = "--started WORKFLOW_ID | --give-up"
 MACHINES = (PreparationMachine, LaunchMachine, CompletionMachine)
 
 
@@ -42,9 +43,11 @@ class NotHeld(ProcessorError):
 
 @app.command("list", epilog="Example: processor held list --json")
 def list_held(as_json: AsJson = False, bootstrap_servers: Brokers = None) -> None:
-    """List the requests whose run is unknown, and the keys that are set aside because a rule failed on them.
+    """List the requests of which nobody knows the run, and the keys that are set aside because a rule failed on them.
 
-    `unknown`: the adoption window is still open. `held`: it is over, and a person may decide.
+    `unknown`: the adoption window is still open. `held`: it is over, and a person may decide. `gathering`, `certain`:
+    by the catalogue it is run again, as soon as all webhooks are judged; a person may decide before. `issued`: the end
+    user has a link, and which of several workflows came of it only a person can say.
     """
     settings = settings_for(Need.KAFKA, overrides=overrides_of(bootstrap_servers))
     views = [view_of(settings, machine.name, machine.gauges) for machine in MACHINES]
@@ -67,7 +70,10 @@ def list_held(as_json: AsJson = False, bootstrap_servers: Brokers = None) -> Non
 
 @app.command(epilog="Example: processor held show r-17")
 def show(request_id: RequestId, as_json: AsJson = False, bootstrap_servers: Brokers = None) -> None:
-    """Show one request whose run is unknown: what was tried, and the workflows that may be its run."""
+    """Show one request of which nobody knows the run: what was tried, and the workflows that may be its run.
+
+    One whose end user has a link is shown too, though nothing was seen of it yet.
+    """
     settings = settings_for(Need.KAFKA, overrides=overrides_of(bootstrap_servers))
     held = find(settings, request_id)
     if as_json:
@@ -80,7 +86,8 @@ def show(request_id: RequestId, as_json: AsJson = False, bootstrap_servers: Brok
             ("workflow", "status", "webhook came"),
             [(seen.workflow_id, seen.status, rfc3339(seen.received_at)) for seen in held.candidates],
         )
-    say(f"ask the provider, then: processor held resolve {request_id} {CHOICES}")
+    choices = LINK_CHOICES if isinstance(held.part, Issued) else CHOICES
+    say(f"ask the provider, then: processor held resolve {request_id} {choices}")
 
 
 @app.command(epilog="Example: processor held resolve r-17 --started 0b6f1a52")
@@ -99,23 +106,26 @@ def resolve(
     as_json: AsJson = False,
     bootstrap_servers: Brokers = None,
 ) -> None:
-    """Decide about a request whose run is unknown.
+    """Decide about a request of which nobody knows the run.
 
-    Only say what the provider has told you: `--not-executed` about a run that did happen runs the workflow twice.
+    Only say what the provider has told you: `--not-executed` about a run that did happen runs the workflow twice. About
+    a link it means nothing: the end user has it.
     """
     resolution = _resolution(started, not_executed=not_executed, give_up=give_up)
     settings = settings_for(Need.KAFKA, overrides=overrides_of(bootstrap_servers))
     held = find(settings, request_id)
+    if resolution is Resolution.NOT_EXECUTED and isinstance(held.part, Issued):
+        raise typer.BadParameter(f"the end user has a link; say one of {LINK_CHOICES}")
     if not yes:
         typer.confirm(_question(held, resolution, started), abort=True, err=True)
     seen = decide(settings, held, resolution, started, wait_s=wait_s)
     _tell(seen, held, as_json=as_json)
 
 
-def view_of(settings: Settings, decider: str, gauges: Sequence[str]) -> StateView:
-    """Read a decider's state topic whole; raises BrokerUnavailable, StateUnreadable."""
+def view_of(settings: Settings, decider: str, gauges: Sequence[str], sought: str | None = None) -> StateView:
+    """Read a decider's state topic whole; `sought` as in StateView. Raises BrokerUnavailable, StateUnreadable."""
     topic = getattr(settings.topics, f"{decider}_state")
-    view = StateView(decider, Codec(write_format=settings.state.write_format), gauges)
+    view = StateView(decider, Codec(write_format=settings.state.write_format), gauges, sought)
     with reader_for(settings) as reader:
         reader.begin([topic], FIRST)
         for count, record in enumerate(reader.until_end(), start=1):
@@ -126,8 +136,8 @@ def view_of(settings: Settings, decider: str, gauges: Sequence[str]) -> StateVie
 
 
 def find(settings: Settings, request_id: str) -> Held:
-    """Return a request whose run is unknown; raises NotHeld when there is none of that id."""
-    for held in view_of(settings, LaunchMachine.name, LaunchMachine.gauges).held():
+    """Return a request of which nobody knows the run; raises NotHeld when there is none of that id."""
+    for held in view_of(settings, LaunchMachine.name, LaunchMachine.gauges, request_id).held():
         if held.request_id == request_id:
             return held
     raise NotHeld(
@@ -137,20 +147,19 @@ def find(settings: Settings, request_id: str) -> Held:
 
 
 def held_json(held: Held) -> Mapping[str, Any]:
-    """Return a request whose run is unknown, for programs; it holds no personal data."""
-    head, prepared = held.head, held.head.prepared
-    since = since_of(head)
+    """Return a request that a person may decide about, for programs; it holds no personal data."""
+    prepared = held.prepared
     return {
         "requestId": held.request_id,
         "workflow": prepared.origin.workflow,
-        "state": head.phase,
+        "state": held.state,
         "recordId": prepared.record_id,
         "caseId": prepared.case_id,
-        "attempt": head.attempt,
-        "since": None if since is None else rfc3339(since),
+        "attempt": held.attempt,
+        "since": None if held.since is None else rfc3339(held.since),
         "deadline": rfc3339(prepared.origin.deadline_at),
-        "why": head.why,
-        "waitingBehind": head.waiting_next - head.waiting_first,
+        "why": held.why,
+        "waitingBehind": held.waiting_behind,
         "candidates": [_candidate_json(seen) for seen in held.candidates],
     }
 
@@ -197,7 +206,7 @@ def _resolution(started: str | None, *, not_executed: bool, give_up: bool) -> Re
 
 
 def _question(held: Held, resolution: Resolution, workflow_id: str | None) -> str:
-    what = f"{held.head.prepared.origin.workflow} for request {held.request_id} (attempt {held.head.attempt})"
+    what = f"{held.prepared.origin.workflow} for request {held.request_id} (attempt {held.attempt})"
     match resolution:
         case Resolution.STARTED:
             return f"Is workflow {workflow_id} the run of {what}?"

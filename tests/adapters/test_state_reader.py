@@ -9,7 +9,7 @@ from processor.adapters.codec import Codec
 from processor.adapters.state_reader import Held, StateView, is_settled
 from processor.core.launch_parts import new_head, seen_name
 from processor.core.messages import Observed, Prepared
-from processor.core.state import Candidate, KnownRequest, Launching, LaunchPhase, Part
+from processor.core.state import Candidate, Issued, KnownRequest, Launching, LaunchPhase, Part
 from processor.engine.entries import PARKED_PREFIX, POSITION_KEY, pack, storage_key
 from processor.engine.ports import Entry, InputRecord
 from processor.errors import StateUnreadable
@@ -50,20 +50,48 @@ def parked(number: int, build: str = "b-1") -> InputRecord:
     return InputRecord("state", 3, 0, storage_key(KEY, name).encode(), value, (), AT)
 
 
-def view(*records: InputRecord) -> StateView:
+def view(*records: InputRecord, sought: str | None = None) -> StateView:
     """Return what these records fold to."""
-    folded = StateView("launch", CODEC, GAUGES)
+    folded = StateView("launch", CODEC, GAUGES, sought)
     for each in records:
         folded.fold(each)
     return folded
 
 
+def issued(**changes: object) -> Issued:
+    """Return what is kept of a request whose end user has a link."""
+    part = Issued(head(LaunchPhase.READY).prepared, AT, AT, 1, 1, 1, None, None)
+    return replace(part, **changes)  # type: ignore[arg-type]  # a column of a table
+
+
 @pytest.mark.parametrize("phase", LaunchPhase)
 def test_only_a_run_that_is_unknown_waits_for_a_person(phase: LaunchPhase) -> None:
-    """Unknown and held requests are listed, with where they lie; all others go on by themselves."""
+    """Requests of unknown outcome are listed, those that will be repeated too; all others go on by themselves."""
     held = view(record(head(phase))).held()
-    expected = [Held(KEY, 3, head(phase), ())] if phase in {LaunchPhase.UNKNOWN, LaunchPhase.HELD} else []
-    assert held == expected
+    in_doubt = {LaunchPhase.UNKNOWN, LaunchPhase.HELD, LaunchPhase.GATHERING, LaunchPhase.CERTAIN}
+    assert held == ([Held(KEY, 3, head(phase), ())] if phase in in_doubt else [])
+
+
+@pytest.mark.parametrize(
+    "part,is_listed,is_found",
+    [
+        (issued(), False, True),
+        (issued(has_candidates=True), True, True),
+        (issued(has_candidates=True, workflow_id="w-1"), False, False),
+        (issued(workflow_id="w-1"), False, False),
+    ],
+)
+def test_a_link_waits_for_a_person_where_several_workflows_may_be_it(
+    part: Issued,
+    is_listed: bool,  # noqa: FBT001  # a column
+    is_found: bool,  # noqa: FBT001  # a column
+) -> None:
+    """Any other waits for its end user, and is shown to whoever asks for it; a known workflow goes on by itself."""
+    links = [record(part, "issued/r-1"), record(issued(), "issued/r-2"), record(head(LaunchPhase.READY))]
+    assert [each.request_id for each in view(*links).held()] == ["r-1"] * is_listed
+    assert [each.request_id for each in view(*links, sought="r-1").held()] == ["r-1"] * is_found
+    (held,) = view(record(issued(has_candidates=True, attempts=3), "issued/r-1")).held()
+    assert (held.state, held.attempt, held.since, held.why, held.waiting_behind) == ("issued", 3, AT, "", 0)
 
 
 def test_the_last_record_of_a_key_counts() -> None:
@@ -118,6 +146,7 @@ def test_state_of_a_newer_build_is_not_guessed_at() -> None:
         (None, True),
         (head(LaunchPhase.HELD), False),
         (head(LaunchPhase.UNKNOWN), False),
+        (head(LaunchPhase.GATHERING), False),
         (head(LaunchPhase.READY), True),
         (head(LaunchPhase.UNKNOWN, attempt=2), True),
         (head(LaunchPhase.HELD, "r-2"), True),
@@ -125,4 +154,13 @@ def test_state_of_a_newer_build_is_not_guessed_at() -> None:
 )
 def test_a_decision_shows_in_the_head(after: Launching | None, expected: bool) -> None:  # noqa: FBT001  # a column
     """It took effect when the request is gone, or its attempt is no longer in doubt."""
-    assert is_settled(head(LaunchPhase.HELD), after) is expected
+    assert is_settled(Held(KEY, 3, head(LaunchPhase.HELD), ()), after) is expected
+
+
+@pytest.mark.parametrize(
+    "after,expected",
+    [(None, True), (issued(), False), (issued(has_candidates=True), False), (issued(workflow_id="w-1"), True)],
+)
+def test_a_decision_shows_in_what_is_kept_of_a_link(after: Issued | None, expected: bool) -> None:  # noqa: FBT001
+    """It took effect when the part is gone, or its workflow known."""
+    assert is_settled(Held(KEY, 3, issued(has_candidates=True), ()), after) is expected

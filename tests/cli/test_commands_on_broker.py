@@ -17,7 +17,7 @@ from processor.adapters.topic_specs import TopicSpec, Use
 from processor.adapters.topics import TopicAdmin
 from processor.core.launch_parts import new_head, seen_name
 from processor.core.messages import Observed, OperatorDecided, Prepared, Resolution
-from processor.core.state import Candidate, LaunchPhase, Part
+from processor.core.state import Candidate, Issued, LaunchPhase, Part
 from processor.engine.entries import pack, storage_key
 from processor.engine.ports import Entry
 from processor.roles.machines import LaunchMachine
@@ -334,6 +334,27 @@ def test_a_decision_goes_to_launch_and_its_effect_is_waited_for(ready: Env) -> N
     assert (decided.launch_key, decided.request_id, decided.attempt) == (KEY, "r-held", 2)
     assert (decided.resolution, decided.workflow_id) == (Resolution.STARTED, "w-77")
     assert command("held", "resolve", "r-held", "--give-up", "--yes", env=ready).code == 1
+
+
+def test_a_link_with_several_candidates_is_decided_about_too(ready: Env) -> None:
+    """It is listed with what may be its workflow; one without waits for its user, and can be asked for."""
+    part = Issued(ORIGINAL, AT, AT, 3, 1, 1, None, None, has_candidates=True)
+    other = replace(part, prepared=replace(ORIGINAL, origin=ORIGIN), has_candidates=False)
+    name = "issued/r-held"
+    produce(
+        ready,
+        state(ready, part, name),
+        state(ready, other, "issued/r-1"),
+        state(ready, Candidate(SEEN, None), seen_name("w-77")),
+    )
+    (held,) = command("held", "list", "--json", env=ready).json()["held"]
+    assert (held["requestId"], held["state"], held["attempt"]) == ("r-held", "issued", 3)
+    assert command("held", "show", ORIGIN.request_id, "--json", env=ready).json()["state"] == "issued"
+    assert command("held", "resolve", "r-held", "--not-executed", "--yes", env=ready).code == 2
+    launch = launch_answers(ready, lambda _decided, _partition: state(ready, None, name))
+    said = command("held", "resolve", "r-held", "--started", "w-77", "--yes", "--json", env=ready)
+    launch.join()
+    assert (said.code, said.json()["effect"]) == (0, "taken")
 
 
 def test_a_refused_decision_is_told_with_its_reason(ready: Env) -> None:
