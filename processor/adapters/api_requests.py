@@ -69,7 +69,6 @@ class Requests:
         self._read_headers = {version: (_accept(version),) for version in ApiVersion}
         content_type = ("content-type", api.content_type)
         self._write_headers = {version: (_accept(version), content_type) for version in ApiVersion}
-        self._version_of_strangers = ApiVersion(api.version)
         self._start_urls = {operation: f"{api.base_url}{path}" for operation, path in START_PATHS.items()}
 
     def build(self, call: ApiCall, authorization: Header, deadline_s: float) -> HttpRequest | Unsendable:
@@ -119,11 +118,10 @@ class Requests:
         headers = (*self._read_headers[version], authorization)
         return HttpRequest("GET", f"{self._base_url}{folder}{segment}{tail}", headers, None, deadline_s)
 
-    def _place(self, call: _Read) -> tuple[str, str, str, ApiVersion]:
+    @staticmethod
+    def _place(call: _Read) -> tuple[str, str, str, ApiVersion]:
         """Return what stands before, in and after the segment of the id, and the version that is spoken."""
         match call:
-            case ReadStatus(workflow=None):
-                return "/workflows/", call.workflow_id, "", self._version_of_strangers
             case ReadStatus():
                 return "/workflows/", call.workflow_id, "", call.api
             case ReadResult(case_id=None):
