@@ -29,7 +29,7 @@ from processor.cli.starting import catalogue_for, now, quiet_logs, settings_for
 from processor.core.catalogue import Catalogue, Workflow
 from processor.core.messages import LinkIssued
 from processor.core.model import OnboardingRequest
-from processor.errors import ProcessorError, SettingsInvalid
+from processor.errors import SettingsInvalid
 from processor.settings import ApiSettings, Settings
 from processor.settings_loading import Need
 
@@ -97,9 +97,10 @@ def probe(
     except KeyboardInterrupt:
         complain("interrupted; what was seen until now is told")
     findings = _findings(plan, talk)
-    _write(files, plan, talk, report_text(talk, findings, began_at))
-    _tell(talk, findings, report_text(talk, findings, began_at) if report is None else "", as_json=as_json)
-    if talk.end is not End.COMPLETED or is_bad(findings):
+    text = report_text(talk, findings, began_at)
+    is_written = _write(files, plan, talk, text)
+    _tell(talk, findings, "" if report is not None and is_written else text, as_json=as_json)
+    if talk.end is not End.COMPLETED or is_bad(findings) or not is_written:
         raise typer.Exit(1)
 
 
@@ -182,8 +183,8 @@ def _findings(plan: Plan, talk: Talk) -> list[Finding]:
     return found
 
 
-def _write(files: Files, plan: Plan, talk: Talk, report: str) -> None:
-    """Write what was asked for; raises ProcessorError that says which file could not be written."""
+def _write(files: Files, plan: Plan, talk: Talk, report: str) -> bool:
+    """Write what was asked for and say whether all of it could be written: a run is not made again for a full disk."""
     profile = profile_of(talk, plan.api, plan.settings.webhook)
     kind_paths = (profile.webhook or {}).get("kind", ())
     texts: Mapping[str, tuple[Path | None, str]] = {
@@ -191,14 +192,17 @@ def _write(files: Files, plan: Plan, talk: Talk, report: str) -> None:
         "report": (files.report, report),
         "recording": (files.record, recording_text(talk, kind_paths)),
     }
+    is_written = True
     for what, (file, text) in texts.items():
         if file is None:
             continue
         try:
             file.write_text(text, encoding="utf-8")
+            complain(f"{what} written to {file}")
         except OSError as error:
-            raise ProcessorError(f"the {what} cannot be written to {file} ({error.strerror})") from error
-        complain(f"{what} written to {file}")
+            is_written = False
+            complain(f"the {what} cannot be written to {file} ({error.strerror})")
+    return is_written
 
 
 def _tell(talk: Talk, findings: list[Finding], report: str, *, as_json: bool) -> None:

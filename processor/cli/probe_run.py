@@ -164,10 +164,11 @@ class Prober:
                     made = {"record": output.record_id, "case": output.case_id, "parameters": output.parameters_id}
                     talk.ids |= {role: text for role, text in made.items() if text}
                 case LinkIssued():
+                    talk.why = ""
                     talk.end = End.RUNNING if "workflow" in talk.ids else End.NO_WORKFLOW_ID
                     self._show_link(output)
                 case Started():
-                    talk.end = End.RUNNING
+                    talk.end, talk.why = End.RUNNING, ""
                     talk.ids["workflow"] = output.workflow_id
                     talk.saw(output.status, self._clock())
                 case Finished():
@@ -182,6 +183,8 @@ class Prober:
         for call in decision.calls:
             if not isinstance(call, Create | StartWorkflow):
                 return None
+            if isinstance(call, StartWorkflow):  # Whoever interrupts from here on may have started it.
+                self._talk.end, self._talk.why = End.UNKNOWN, f"{call.operation}: not answered"
             answer = await self._perform(call)
             assert isinstance(answer, CallAnswered), "a creation or a start is answered as one"
             if answer.proof is not Proof.DONE:

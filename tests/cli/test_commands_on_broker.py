@@ -23,6 +23,7 @@ from processor.engine.ports import Entry
 from processor.roles.machines import LaunchMachine
 from tests.adapters.samples import AT, FINISHED, ORIGIN
 from tests.cli.commands import Said, command, environment
+from tests.cli.simulated import known_to, simulated
 from tests.support.topics import make_topic
 
 pytestmark = pytest.mark.broker
@@ -148,6 +149,24 @@ def test_schemas_are_registered_once(env: Env) -> None:
     checked = command("schemas", "check", "--json", env=env)
     assert (checked.code, {each["verdict"] for each in checked.json()["findings"]}) == (0, {"present"})
     assert len(checked.json()["findings"]) == 5
+
+
+def test_an_installation_that_works_has_no_problem(ready: Env) -> None:
+    """Broker, topics, registry, credentials, key endpoint and clock; one broker alone is a warning."""
+    with simulated() as (_, url):
+        said = command("check", "--json", env={**ready, **known_to(url)})
+    assert said.code == 0, said.out
+    found = said.json()["findings"]
+    assert {each["area"] for each in found} == {
+        "catalogue",
+        "broker",
+        "topic",
+        "schema",
+        "credentials",
+        "webhook keys",
+        "clock",
+    }
+    assert all(each["setting"] for each in found)
 
 
 def test_what_is_published_is_what_the_processor_decodes(ready: Env, registry: str) -> None:

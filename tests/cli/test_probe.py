@@ -1,15 +1,23 @@
 """`processor probe` against the simulator: one run, and what is written of it."""
 
+import asyncio
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 
+from processor.adapters.catalogue_file import load_catalogue
 from processor.adapters.profile_file import ProviderProfile, read_profile
+from processor.cli.probe_run import Prober
+from processor.cli.probe_talk import End, Talk
+from processor.cli.starting import now
+from processor.core.model import OnboardingRequest
+from processor.settings import ApiSettings
 from processor.simulator.profile import profile_settings
 from processor.simulator.server import Simulator
 from tests.cli.commands import Said, command
@@ -240,6 +248,38 @@ def test_nothing_is_ever_repeated(tmp_path: Path, faults: Mapping[str, Any], end
         assert starts.total() <= 1
     assert (said.code, said.json()["end"]) == (1, end)
     assert made.profile.status_words == ()
+
+
+def test_a_start_that_was_interrupted_may_have_happened(tmp_path: Path) -> None:
+    """Whoever loses patience while the call is open is told to look for it, not that nothing was run."""
+    (tmp_path / "workflows.yaml").write_text(CATALOGUE)
+    catalogue = load_catalogue(tmp_path / "workflows.yaml")
+    talk = Talk(catalogue.workflows["records"], "r-probe")
+
+    async def interrupted(url: str) -> None:
+        api = ApiSettings(base_url=url, key=SecretStr("simulator-key"), secret=SecretStr("simulator-secret"))
+        prober = Prober(talk, catalogue, api, clock=now, show_link=lambda _: None)
+        await prober.authorize()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(0.3):
+                await prober.begin(OnboardingRequest("r-probe", "records", now()))
+        await prober.close()
+
+    with simulated(run_silent_rate=1) as (simulator, url):
+        asyncio.run(interrupted(url))
+        assert simulator.counters.executed == 1
+    assert (talk.end, talk.why) == (End.UNKNOWN, "run: not answered")
+
+
+def test_a_run_is_told_although_a_file_cannot_be_written(tmp_path: Path) -> None:
+    """What was learnt is not lost: the report comes to standard output, and the exit code tells."""
+    with bench(tmp_path) as made:
+        made.path("report").mkdir()
+        said = made.probe("records", "--yes")
+    assert said.code == 1
+    assert said.out.startswith("# Probe of records")
+    assert "the report cannot be written to" in said.err
+    assert made.profile.status_words == ("RUNNING", "COMPLETED")
 
 
 def test_a_refused_credential_ends_it_before_anything_is_made(tmp_path: Path) -> None:
