@@ -135,9 +135,12 @@ def api_asked(catalogue: Catalogue, head: WorkflowState) -> ApiVersion:
 
 
 def apis_of(catalogue: Catalogue, provider: str) -> tuple[ApiVersion, ...]:
-    """Return the versions that workflows of a provider profile speak, the most used first."""
+    """Return the versions that may tell whose an unknown workflow is: those that the catalogue uses, most used first.
+
+    Then the older ones, whose runs may be open although every workflow has moved on.
+    """
     used = Counter(workflow.api for workflow in catalogue.serving(provider))
-    return tuple(sorted(used, key=lambda api: (-used[api], api)))
+    return tuple(sorted({*used, ApiVersion.CASES, ApiVersion.RECORDS}, key=lambda api: (-used[api], api)))
 
 
 def read_failed(head: WorkflowState, fact: StatusRead | ResultRead, now: Instant) -> Decision:

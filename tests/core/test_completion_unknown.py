@@ -6,7 +6,7 @@ import pytest
 
 from processor.core.completion import CLAIMS_MAX, Fact
 from processor.core.messages import CustodyUnreadable, Observed, Resumed, Started, StatusRead
-from processor.core.model import DAY_MS, MINUTE_MS, Origin, Outcome, Reason, Timer, Witness
+from processor.core.model import DAY_MS, MINUTE_MS, ApiVersion, Origin, Outcome, Reason, Timer, Witness
 from processor.core.proof import Proof
 from processor.core.results import finished, finished_started
 from processor.core.schedule import retry_ms
@@ -101,20 +101,21 @@ def test_a_workflow_of_version_1_is_told_under_its_case() -> None:
 @pytest.mark.parametrize(
     "answers",
     [
-        [status("COMPLETED", record_id=None)],
-        [status("COMPLETED", record_id=" ")],
+        [status("COMPLETED", attempt, record_id=None) for attempt in (1, 2)],
+        [status("COMPLETED", attempt, record_id=" ") for attempt in (1, 2)],
         [status(None, attempt, proof=Proof.REFUSED) for attempt in (1, 2, 3)],
         [status(None, 1, proof=Proof.REFUSED), status(None, 2, proof=Proof.UNKNOWN)]
         + [status(None, attempt, proof=Proof.REFUSED) for attempt in (3, 4)],
     ],
 )
 def test_a_workflow_without_a_trace_is_forgotten_unannounced(answers: list[StatusRead]) -> None:
-    """No record in the answer, or three times no such workflow: there is nobody to tell."""
+    """No record in any version's answer, or three times no such workflow: there is nobody to tell."""
     run = observing()
     for answer in answers[:-1]:
         run.told(answer, now=GRACE_OVER)
         assert run.phase is CompletionPhase.OBSERVING
-        run.wakes()
+        if not run.head.is_waiting:
+            run.wakes()
     run.told(answers[-1], now=GRACE_OVER)
     assert (run.head.phase, run.outputs) == (CompletionPhase.FORGETTING, [])
 
@@ -125,8 +126,12 @@ def test_a_failed_read_of_an_unknown_workflow_is_repeated_for_a_day(proof: Proof
     run = observing()
     run.told(status(None, proof=proof), now=GRACE_OVER)
     assert run.head.timer == Timer(GRACE_OVER + retry_ms(1, seed=ID))
-    assert run.wakes().calls == (read_status(2, workflow=None),)
-    assert run.told(Resumed("head")).calls == (read_status(3, workflow=None),)
+    (second,) = run.wakes().calls
+    (third,) = run.told(Resumed("head")).calls
+    assert [replace(call, api=ApiVersion.RECORDS) for call in (second, third)] == [
+        read_status(2, workflow=None),
+        read_status(3, workflow=None),
+    ]
     attempts = 3
     while run.phase is CompletionPhase.OBSERVING:
         assert run.head.timer is not None
