@@ -9,7 +9,7 @@ Rules:
   is declared exclusive, and the catalogue adopts by record.
 - It adopts only what is unambiguous both ways: one workflow fits the request, and the workflow fits no other
   request. A request that ended without its run being known counts as one, and so does one whose call may still be
-  open, and one whose end user holds a link.
+  open, one whose end user holds a link, and one of which more than one run may show itself.
 - Where the catalogue says that of several links only the newest can have been used, an older one of the same
   definition fits nothing any more that came after the intent of the next newer one.
 
@@ -76,12 +76,12 @@ def claim_of_issued(issued: Issued, workflow: Workflow | None) -> Claim | None:
 
 
 def claim_of_gave_up(gave_up: GaveUp, workflow: Workflow | None) -> Claim:
-    """Return the claim of a request that ended without its run being known: a late trace amends its result."""
+    """Return the claim of a request that left: a late trace amends its result, if it left without a run."""
     return _claim(
         gave_up.prepared,
         workflow,
         gave_up.intent_at,
-        is_adopting=True,
+        is_adopting=not gave_up.has_run,
         is_own=not gave_up.is_disputed,
         link_at=gave_up.link_at,
     )

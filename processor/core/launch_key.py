@@ -128,12 +128,14 @@ class LaunchKey:
     def know(self, workflow_id: str, request_id: str, deadline_at: Instant) -> None:
         """Keep a workflow from ever being adopted by another request; the first claim stands."""
         if self.claimed_by(workflow_id) is None:
-            self.put(known_name(workflow_id), KnownWorkflow(request_id, self._forgetting(deadline_at)))
+            spelling = None if canonical_id(workflow_id) == workflow_id else workflow_id
+            known = KnownWorkflow(request_id, self._forgetting(deadline_at), spelling=spelling)
+            self.put(known_name(workflow_id), known)
 
     def claimed_ids(self, request_id: str) -> tuple[str, ...]:
-        """Return the workflows that a request claimed."""
+        """Return the workflows that a request claimed, as the provider spells them."""
         return tuple(
-            name.removeprefix(KNOWN)
+            part.spelling or name.removeprefix(KNOWN)
             for name, part in self.named(KNOWN)
             if isinstance(part, KnownWorkflow) and part.request_id == request_id
         )

@@ -3,8 +3,8 @@
 "head" is the active request and "w/<number>" those that wait behind it; "request/<request id>" stands for every
 request that came, since one is passed on at most once in its life; "known/<workflow id>" for workflows that a request
 claimed, "seen/<workflow id>" for observations that nobody claimed yet, "issued/<request id>" for requests whose end
-user has a link or token, "gave/<request id>" for those that ended without their run being known. The queue is numbered
-in the head and may have holes, so that it is never searched.
+user has a link or token, "gave/<request id>" for those that left while a run of theirs may still show itself. The
+queue is numbered in the head and may have holes, so that it is never searched.
 """
 
 from dataclasses import dataclass
@@ -91,6 +91,14 @@ def oldest_doubt(head: Launching) -> Instant:
     """Return since when a run of this request may have been seen; where no intent is left, since it was prepared."""
     since = since_of(head)
     return head.prepared.prepared_at if since is None else since
+
+
+def is_repeated(head: Launching) -> bool:
+    """Whether more than one attempt of the active request may have been executed, as the catalogue demands.
+
+    Each repetition left one of unknown outcome behind; the last attempt counts unless it was taken back.
+    """
+    return head.reruns + (head.intent_at is not None) > 1 and head.reruns > 0
 
 
 def deadline_of(prepared: Prepared) -> Timer:

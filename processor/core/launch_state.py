@@ -23,6 +23,7 @@ from processor.core.launch_parts import (
     Run,
     custody,
     deadline_of,
+    is_repeated,
     new_head,
     oldest_doubt,
     request_of,
@@ -140,10 +141,13 @@ class LaunchState(LaunchPhases):
     def start(self, head: Launching, run: Run, link: Link = NO_LINK) -> None:
         """Pass custody of the active request on: this is its run."""
         origin = head.prepared.origin
-        others = tuple(other for other in self._doubtful_ids(head) if other != canonical_id(run.workflow_id))
+        own_id = canonical_id(run.workflow_id)
+        others = tuple(other for other in self._doubtful_ids(head) if canonical_id(other) != own_id)
         self._pass_on(_ended(head, None), run, 1, others)
         if head.doubt_at is not None:
             self.leave_open(request_of(head))
+        if is_repeated(head):
+            self._keep_claim(replace(_ended(head, None), has_run=True))
         self.outputs.append(Progressed(origin, Step.STARTED, self.now, run.workflow_id, head.attempt))
         if origin.api is ApiVersion.TABLES and is_for_end_users(self.workflow_of(head.prepared)):
             self._keep_link(head, run.workflow_id)
@@ -272,9 +276,11 @@ class LaunchState(LaunchPhases):
     def start_issued(self, issued: Issued, run: Run) -> None:
         """Pass custody of a request on whose end user used the link: this is its run."""
         origin = issued.prepared.origin
-        self._pass_on(_ended_issued(issued), run, 1, ())
-        if issued.attempts > 1:
+        ended = _ended_issued(issued)
+        self._pass_on(ended, run, 1, ())
+        if ended.is_many:
             self.leave_open(origin.request_id)
+            self._keep_claim(replace(ended, has_run=True))
         self.outputs.append(Progressed(origin, Step.STARTED, self.now, run.workflow_id, issued.attempts))
         self._drop_issued(origin.request_id)
 
@@ -292,7 +298,7 @@ class LaunchState(LaunchPhases):
         self._pass_on(gave_up, run, 2, ())
         if gave_up.attempts > 1:
             self.leave_open(request_id)
-        self.put(GAVE + request_id, None)
+        self.put(GAVE + request_id, replace(gave_up, has_run=True) if gave_up.is_many else None)
         self.is_unsettled = True
 
     def forget(self, name: str, part: Part) -> None:
@@ -369,7 +375,7 @@ class LaunchState(LaunchPhases):
             asked_attempt=1,
             workflow_id=workflow_id,
             timer=None,
-            is_rerun=head.reruns > 0,
+            is_rerun=is_repeated(head),
             is_disputed=head.is_disputed,
         )
         end = deadline_of(head.prepared)
@@ -399,9 +405,10 @@ def _ended(head: Launching, timer: Timer | None) -> GaveUp:
         oldest_doubt(head),
         head.attempt,
         timer,
-        is_rerun=head.reruns > 0,
+        is_rerun=is_repeated(head),
         link_at=None if head.operation is Operation.RUN else since_of(head),
         is_disputed=head.is_disputed,
+        is_many=is_repeated(head),
     )
 
 
@@ -414,4 +421,5 @@ def _ended_issued(issued: Issued) -> GaveUp:
         is_rerun=issued.is_rerun,
         link_at=issued.link_at,
         is_disputed=issued.is_disputed,
+        is_many=issued.link_attempt > 1 or issued.is_rerun,
     )

@@ -142,7 +142,7 @@ def _use_for_ended(key: LaunchState, said: Told) -> None:
     if said.meaning is not Meaning.RAN or key.claimed_by(said.run.workflow_id) is not None:
         return
     gave_up, issued = key.gave_up(said.request_id), key.issued(said.request_id)
-    if gave_up is not None:
+    if gave_up is not None and not gave_up.has_run:
         key.amend(gave_up, said.run)
     elif issued is not None and issued.workflow_id is None:
         key.start_issued(issued, said.run)

@@ -5,6 +5,7 @@ Nothing here decides an outcome. Callers add with `dataclasses.replace` what onl
 
 from dataclasses import replace
 
+from processor.core.launch_parts import is_repeated
 from processor.core.messages import Finished, Prepared, Started
 from processor.core.model import Instant, Origin, Outcome, Reason
 from processor.core.state import Issued, Launching
@@ -48,7 +49,7 @@ def finished_launching(head: Launching, outcome: Outcome, now: Instant, *, reaso
     """Return the result of a launch key's active request: `started_at` is its oldest intent that may have run."""
     bare = finished_prepared(head.prepared, outcome, now, reason=reason, message=message)
     started_at = head.intent_at if head.doubt_at is None else head.doubt_at
-    return replace(bare, started_at=started_at, attempts=head.attempt, is_rerun=head.reruns > 0)
+    return replace(bare, started_at=started_at, attempts=head.attempt, is_rerun=is_repeated(head))
 
 
 def finished_issued(issued: Issued, outcome: Outcome, now: Instant, *, reason: Reason, message: str) -> Finished:

@@ -165,6 +165,7 @@ class KnownWorkflow:
     request_id: str
     timer: Timer | None
     is_waiting: bool = False
+    spelling: str | None = None  # The provider's, where it is not that of the part's name.
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +180,7 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class GaveUp:
-    """A request that ended here while its workflow may run: a late observation still brings its amendment."""
+    """A request that left while a run of it may still show itself; one that left without any is amended by it."""
 
     prepared: Prepared
     intent_at: Instant
@@ -189,6 +190,8 @@ class GaveUp:
     is_rerun: bool = False
     link_at: Instant | None = None  # When the intent of its newest link was written, where it has one.
     is_disputed: bool = False  # As in `Launching`.
+    is_many: bool = False  # More than one run of it may show itself.
+    has_run: bool = False  # It went on with one of them: any other amends nothing, and is nobody else's by itself.
 
 
 class CompletionPhase(StrEnum):

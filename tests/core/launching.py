@@ -150,6 +150,8 @@ class Key:
         self.wants: str | None = None
         self.open_attempt: int | None = None  # The call that is out; it dies with its owner.
         self.runs_at_trace: int | None = None  # How many runs were called when the first trace of one came.
+        self.left: set[str] = set()  # Requests whose custody passed on, or whose result is out.
+        self.owed: list[int] = []  # Links that were asked for of a request that has one.
 
     def view(self) -> Mapping[str, Part]:
         """Return the state as the decider sees it."""
@@ -161,6 +163,7 @@ class Key:
         other.state, other.now = dict(self.state), self.now
         other.wants, other.open_attempt = self.wants, self.open_attempt
         other.runs_at_trace = self.runs_at_trace
+        other.left, other.owed = set(self.left), list(self.owed)
         other.outputs, other.calls = list(self.outputs), list(self.calls)
         return other
 
@@ -170,6 +173,9 @@ class Key:
         decision = Decision()
         for fact in facts:
             before = self.head
+            issued = self.issued(fact.origin.request_id) if isinstance(fact, LinkAsked) else None
+            if isinstance(fact, LinkAsked) and issued is not None and fact.link_attempt > issued.asked_attempt:
+                self.owed.append(fact.link_attempt)
             decision = self.launch.decide(self.view(), fact, self.now)
             self._apply(decision)
             self._check(before, decision)
@@ -255,7 +261,14 @@ class Key:
             else:
                 self.state[name] = part
         self.outputs += decision.outputs
+        for output in decision.outputs:
+            if isinstance(output, Finished | Started):
+                self.left.add(output.origin.request_id)
+            elif isinstance(output, LinkIssued) and output.origin.api is not ApiVersion.TABLES:
+                assert output.origin.request_id not in self.left, "a link of a request that has left"
         for call in decision.calls:
+            if isinstance(call, StartWorkflow) and call.api is not ApiVersion.TABLES:
+                assert call.request_id not in self.left, "a call for a request that has left"
             assert isinstance(call, StartWorkflow | Judge | AwaitEvidence | ReadCase)
             self.calls.append(call)
             self.open_attempt = call.attempt if isinstance(call, StartWorkflow) else self.open_attempt

@@ -27,6 +27,7 @@ from tests.core.launching import (
     CASED_LINK,
     CHECK,
     DEADLINE,
+    EXCLUSIVE,
     FORGOTTEN,
     LINKED,
     MAILED,
@@ -428,3 +429,16 @@ def test_a_lost_answer_of_one_more_link_does_not_shorten_the_wait() -> None:
     key = again()
     key.tell(linked(Proof.UNKNOWN, attempt=2), at=DEADLINE + DAY_MS + MINUTE_MS)
     assert (key.links(), key.phase) == ([1, -2], None)
+
+
+def test_the_use_of_an_older_link_is_never_taken_for_that_of_another_request() -> None:
+    """Whoever asked for one more link may have used both; what shows itself later is nobody's by itself."""
+    key = again()
+    key.tell(linked(attempt=2), observed(W1, at=key.now))
+    assert [end.workflow_id for end in key.ends()] == [W1]
+    key.tell(prepared("B", is_own=False, name=EXCLUSIVE))
+    key.permit()
+    key.tell(answered(Proof.UNKNOWN, request_id="B"), observed(W2, at=key.now))
+    assert (key.ends("B"), key.phase) == ([], LaunchPhase.UNKNOWN)
+    key.pass_time(AFTER)
+    assert (len(key.ends("A")), key.state) == (1, {})

@@ -22,6 +22,7 @@ from processor.core.model import DAY_MS, MINUTE_MS, SECOND_MS, Outcome, Reason, 
 from processor.core.proof import Operation, Proof
 from processor.core.state import Decision, LaunchPhase
 from tests.core.launching import (
+    AFTER,
     AGAIN,
     DEADLINE,
     MAILED,
@@ -36,6 +37,7 @@ from tests.core.launching import (
     decided,
     gathering,
     in_phase,
+    issued,
     mailed,
     observed,
     prepared,
@@ -204,6 +206,20 @@ def test_the_result_of_a_repeated_run_says_so() -> None:
     assert [result.is_rerun, amendment.is_rerun] == [True, True]
 
 
+@pytest.mark.parametrize("unknown_attempts, is_rerun", [(1, False), (2, True)])
+def test_only_what_may_have_run_twice_counts_as_repeated(unknown_attempts: int, *, is_rerun: bool) -> None:
+    """An attempt that was not sent repeats nothing."""
+    key = repeated()
+    if unknown_attempts == 2:
+        key.tell(answered(Proof.UNKNOWN, attempt=2))
+        key.wake()
+        key.tell(EvidenceJudged("A", 2))
+        key.wake()
+        key.permit()
+    key.tell(answered(Proof.NOT_SENT, attempt=unknown_attempts + 1), observed())
+    assert [(end.workflow_id, end.is_rerun) for end in key.ends()] == [(W1, is_rerun)]
+
+
 def test_a_trace_of_the_first_attempt_wins_while_the_second_was_not_sent() -> None:
     """The same as after a person's word."""
     key = certain()
@@ -259,7 +275,7 @@ def test_a_repeated_run_that_is_refused_leaves_the_first_one_unknown() -> None:
     key.tell(VerdictReached(2, is_our_fault=False, request_id="A"))
     (result,) = key.ends()
     assert isinstance(result, Finished)
-    assert (result.outcome, result.reason, result.is_rerun) == (Outcome.UNDETERMINED, Reason.RUN_UNKNOWN, True)
+    assert (result.outcome, result.reason, result.is_rerun) == (Outcome.UNDETERMINED, Reason.RUN_UNKNOWN, False)
     key.tell(observed())
     assert [end.revision for end in key.ends()] == [1, 2]
 
@@ -292,3 +308,36 @@ def test_a_record_is_blocked_while_evidence_is_gathered() -> None:
     key = gathering()
     key.tell(prepared("B", is_own=False))
     assert key.wants is None
+
+
+def test_the_other_run_of_a_repeated_request_is_never_taken_for_that_of_another() -> None:
+    """It may show itself long after its request went on with one of them; it is forgotten with all else."""
+    key = issued()
+    key.tell(prepared("B", is_own=False, name=AGAIN))
+    key.permit()
+    key.tell(answered(Proof.UNKNOWN, request_id="B"))
+    key.wake()
+    key.tell(EvidenceJudged("B", 1))
+    key.wake()
+    key.permit()
+    key.tell(answered(Proof.DONE, W2, attempt=2, request_id="B"))
+    assert [end.workflow_id for end in key.ends("B")] == [W2]
+    by_proof = key.copy()
+    key.tell(observed(W1, at=key.now))
+    kept = key.issued()
+    assert kept is not None
+    assert (key.ends("A"), kept.has_candidates) == ([], True)
+    assert by_proof.tell(proved(Proof.DONE, W1, request_id="B")).outputs == ()
+    assert by_proof.tell(observed(W1, at=key.now)) == Decision()
+    key.pass_time(AFTER)
+    assert key.state == {}
+
+
+def test_the_other_run_of_an_amended_request_amends_nothing_any_more() -> None:
+    """One amendment, whatever else of it shows itself."""
+    key = repeated()
+    key.tell(answered(Proof.UNKNOWN, attempt=2), decided(Resolution.GIVE_UP, attempt=2), observed())
+    key.tell(observed(W2, at=key.now), proved(Proof.DONE, "w-3"))
+    assert [end.revision for end in key.ends()] == [1, 2]
+    key.pass_time(AFTER)
+    assert key.state == {}
