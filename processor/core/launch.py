@@ -281,10 +281,17 @@ def _woken_head(key: LaunchState, head: Launching) -> None:
             key.lose(replace(head, why="no answer came before the call's deadline"))
         case LaunchPhase.UNKNOWN | LaunchPhase.HELD if head.timer is not None and not head.timer.is_behind_evidence:
             _read_case(key, head)
+        case LaunchPhase.CERTAIN if _is_unread(key, head):
+            key.gather(head)
         case LaunchPhase.UNKNOWN | LaunchPhase.HELD | LaunchPhase.GATHERING | LaunchPhase.CERTAIN:
             _close_window(key, head)
         case _:
             assert_never(head.phase)
+
+
+def _is_unread(key: LaunchState, head: Launching) -> bool:
+    """Whether the timer of the head fired because it had waited too long, so that evidence may lie unread."""
+    return head.timer is not None and key.now - head.timer.due_at >= key.policy.evidence_wait_ms
 
 
 def _read_case(key: LaunchState, head: Launching) -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from processor.core.keys import canonical_id
 from processor.core.messages import Prepared, Started
-from processor.core.model import DAY_MS, MINUTE_MS, SECOND_MS, Instant, Timer, Witness
+from processor.core.model import DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS, Instant, Timer, Witness
 from processor.core.state import GaveUp, Launching, LaunchPhase
 from processor.errors import SettingsInvalid
 
@@ -41,6 +41,7 @@ class LaunchPolicy:
     amendment_ms: int = 8 * DAY_MS  # After the deadline: how long a late trace still amends a result.
     memory_ms: int = 9 * DAY_MS  # After the deadline: longer than completion knows a workflow (8 days).
     candidates_max: int = 16  # Unclaimed observations a key.
+    evidence_wait_ms: int = HOUR_MS  # A timer behind evidence fires after that, whatever is read.
     reruns_max: int = 3  # After so many the provider is at fault every time, and a person decides.
 
     def __post_init__(self) -> None:

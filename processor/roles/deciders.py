@@ -93,6 +93,7 @@ def make_launch(around: Surroundings, caller: Caller) -> Member:
         clock_margin_ms=_ms(engine.clock_margin_s),
         amendment_ms=_ms(engine.amendment_window_s),
         memory_ms=_ms(max(engine.duplicate_memory_s, engine.amendment_window_s)) + DAY_MS,
+        evidence_wait_ms=_ms(engine.evidence_wait_s_max),
     )
     return _member(
         around, LaunchMachine(Launch(around.catalogue, policy), around.make_writing()), caller, _limits(settings)

@@ -16,9 +16,10 @@ from processor.core.messages import (
     Resumed,
     Started,
     Step,
+    TimerFired,
     VerdictReached,
 )
-from processor.core.model import DAY_MS, MINUTE_MS, SECOND_MS, Outcome, Reason, Timer
+from processor.core.model import DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS, Outcome, Reason, Timer
 from processor.core.proof import Operation, Proof
 from processor.core.state import Decision, LaunchPhase
 from tests.core.launching import (
@@ -100,6 +101,18 @@ def test_what_completion_saw_is_read_before_the_run_is_repeated() -> None:
     assert (head.phase, head.doubt_at, head.intent_at, head.reruns) == (LaunchPhase.READY, T, None, 1)
     key.permit()
     assert key.runs == [("A", 1), ("A", 2)]
+
+
+def test_a_timer_that_fires_without_evidence_repeats_nothing() -> None:
+    """One that had to wait an hour fires whatever is read, for example after an outage: then all is gathered anew."""
+    key = certain()
+    now = key.now + HOUR_MS
+    timer = key.state["head"].timer
+    assert timer is not None
+    decision = key.tell(TimerFired("head", timer.due_at), at=now)
+    assert (key.phase, decision.calls) == (LaunchPhase.GATHERING, (AwaitEvidence("A", 1, now + 2 * MINUTE_MS),))
+    key.tell(EvidenceJudged("A", 1))
+    assert key.wake().wants_permit is not None
 
 
 @pytest.mark.parametrize("fact", [EvidenceJudged("A", 2), EvidenceJudged("B", 1)])
