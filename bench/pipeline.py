@@ -15,6 +15,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 from rich.console import Console
 from rich.table import Table
@@ -37,7 +38,18 @@ SETTINGS = {
     "PROCESSOR_ENGINE__LANES_MAX": "10000",
     "PROCESSOR_KAFKA__MAX_POLL_INTERVAL_MS": "300000",
 }
-Variant = Callable[[World, int, int], Cost]
+Measure = Callable[[World, int, int], Cost]
+
+
+class Variant(NamedTuple):
+    """One row: how it is measured, what part of the events it gets (the slow ones need fewer), and of a limit of calls.
+
+    A submitter by itself may use the parts of the limit that its deciders' partitions carry: one half (decision 0018).
+    """
+
+    measure: Measure
+    events_part: float = 1.0
+    limit_part: float = 1.0
 
 
 @contextmanager
@@ -69,7 +81,7 @@ def _pipeline(made: World, events: int, _: int) -> Cost:
     return cost
 
 
-def _peer(client: str) -> Variant:
+def _peer(client: str) -> Measure:
     def measured(made: World, events: int, in_flight: int) -> Cost:
         settings = {
             "bootstrap_servers": made.bootstrap_servers,
@@ -92,12 +104,11 @@ def _peer(client: str) -> Variant:
     return measured
 
 
-# Name -> (how it is measured, what share of the events it gets: the slow ones need fewer).
-VARIANTS: Mapping[str, tuple[Variant, float]] = {
-    "processor submitter, exactly once": (_submitter, 1.0),
-    "processor whole pipeline, exactly once": (_pipeline, 0.5),
-    "hand-written asyncio, aiohttp, at least once": (_peer("aiohttp"), 1.0),
-    "hand-written asyncio, httpx, at least once": (_peer("httpx"), 0.1),
+VARIANTS: Mapping[str, Variant] = {
+    "processor submitter, exactly once": Variant(_submitter, limit_part=0.5),
+    "processor whole pipeline, exactly once": Variant(_pipeline, events_part=0.5),
+    "hand-written asyncio, aiohttp, at least once": Variant(_peer("aiohttp")),
+    "hand-written asyncio, httpx, at least once": Variant(_peer("httpx"), events_part=0.1),
 }
 
 
@@ -130,13 +141,13 @@ def _measured(
     found: dict[str, list[Cost]] = {name: [] for name in VARIANTS if asked.only in name}
     for round_number in range(asked.repeat):
         for name, costs in found.items():
-            measure, share = VARIANTS[name]
-            events = max(300, round(asked.events * share))
+            variant = VARIANTS[name]
+            events = max(300, round(asked.events * variant.events_part))
             place = directory / f"{in_flight}-{round_number}-{len(name)}"
             given = dict(setting.split("=", 1) for setting in asked.set)
-            settings = {"PROCESSOR_API__CALLS_IN_FLIGHT_MAX": str(in_flight), **given}
+            settings = {"PROCESSOR_API__CALLS_IN_FLIGHT_MAX": str(round(in_flight / variant.limit_part)), **given}
             with _installation(servers, place, events, settings) as made:
-                costs.append(measure(made, events, in_flight))
+                costs.append(variant.measure(made, events, in_flight))
             console.print(f"{name}, {in_flight} in flight: {costs[-1].cpu_s_per_1000:.2f} CPU s per 1,000", style="dim")
     return found
 
