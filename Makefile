@@ -29,7 +29,8 @@ check: .venv/development
 
 test: .venv/development jars
 	@$(BIN)/pytest -q -n 2 --dist loadfile -m "not broker and not registry and not storm"
-	@$(BIN)/pytest -q -m "broker or registry or storm"
+	@$(BIN)/pytest -q -n 2 --dist loadfile -m "(broker or registry) and not storm"
+	@$(BIN)/pytest -q -m storm
 
 jars: need-java
 	@if command -v mvn >/dev/null && command -v java >/dev/null; then $(MAKE) -s .cache/jars.stamp; fi

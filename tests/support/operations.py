@@ -78,7 +78,7 @@ SIMULATOR: Mapping[str, object] = {
     "user_definitions": [
         definition_of(name) for name, lines in WORKFLOWS.items() if any("mode:" in line for line in lines)
     ],
-    "user_walks_ms": 300,
+    "user_walks_ms": 100,
     "case_shows_workflow": True,
 }
 
@@ -96,6 +96,7 @@ def operations(bootstrap_servers: str, directory: Path) -> Iterator[tuple[World,
             "PROCESSOR_PROVIDERS__SECOND__CALL_DEADLINE_S": "2",
             "PROCESSOR_PROVIDERS__SECOND__RUN_DEADLINE_S": "3",
             "PROCESSOR_PROVIDERS__SECOND__CONNECT_TIMEOUT_S": "0.5",
+            "PROCESSOR_ENGINE__WEBHOOK_GRACE_S": "0.3",
             "PROCESSOR_ENGINE__CLOCK_MARGIN_S": "1",
             "PROCESSOR_ENGINE__MARK_INTERVAL_S": "0.5",
         }
