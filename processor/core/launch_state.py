@@ -399,9 +399,9 @@ class LaunchState(LaunchPhases):
 
 
 def _ended(head: Launching, timer: Timer | None) -> GaveUp:
-    """Return what is kept of an active request that leaves."""
+    """Return what is kept of an active request that leaves; nothing more is called for it."""
     return GaveUp(
-        head.prepared,
+        replace(head.prepared, inputs=None),
         oldest_doubt(head),
         head.attempt,
         timer,
@@ -414,7 +414,7 @@ def _ended(head: Launching, timer: Timer | None) -> GaveUp:
 
 def _ended_issued(issued: Issued) -> GaveUp:
     return GaveUp(
-        issued.prepared,
+        replace(issued.prepared, inputs=None),
         issued.intent_at,
         issued.attempts,
         None,

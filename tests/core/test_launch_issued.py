@@ -1,5 +1,6 @@
 """A request whose end user has a link: which workflow is its run, and how it ends without one."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -7,7 +8,7 @@ import pytest
 from processor.core.adoption import Claim, adoption, superseded
 from processor.core.launch import Fact
 from processor.core.messages import DeadLettered, Finished, Prepared, Progressed, Resolution, Started, Step
-from processor.core.model import DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS, Outcome, Reason, Timer, Witness
+from processor.core.model import DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS, Outcome, Reason, StartInputs, Timer, Witness
 from processor.core.proof import Proof
 from processor.core.state import Candidate, Decision, GaveUp, KnownWorkflow, LaunchPhase
 from tests.core.launching import (
@@ -99,9 +100,19 @@ def test_a_link_that_nobody_used_expires_and_a_late_use_amends_that() -> None:
     assert key.state == {}
 
 
-@pytest.mark.parametrize("request_on_it", [prepared(name=LINKED, is_own=False)])
-def test_a_use_of_a_record_that_others_may_use_is_shown_to_a_person(request_on_it: Prepared) -> None:
+@pytest.mark.parametrize("reach", [issued, held])
+def test_what_a_call_carried_of_a_person_is_forgotten_with_the_last_call(reach: Callable[[Prepared], Key]) -> None:
+    """One more link needs it, an amendment does not."""
+    key = reach(replace(LINK if reach is issued else prepared(), inputs=StartInputs(email="a@b.test")))
+    key.tell(decided(Resolution.GIVE_UP))
+    gave_up = key.state["gave/A"]
+    assert isinstance(gave_up, GaveUp)
+    assert gave_up.prepared.inputs is None
+
+
+def test_a_use_of_a_record_that_others_may_use_is_shown_to_a_person() -> None:
     """It stands on the held list and, if nobody decides, in the result."""
+    request_on_it = prepared(name=LINKED, is_own=False)
     key = issued(request_on_it)
     key.tell(observed())
     kept = key.issued()

@@ -183,6 +183,7 @@ def test_a_run_is_repeated_only_once_all_evidence_is_judged_and_read_in_every_or
             check_end(path, key)
 
 
+@pytest.mark.slow
 def test_the_orders_reach_what_they_are_about() -> None:
     """An order that never happens checks nothing."""
     again = [key for _, key in orders(sent(prepared(name=AGAIN)), REPEATED, 5) if len(key.runs) > 1]
