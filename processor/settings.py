@@ -181,8 +181,7 @@ class ApiSettings(_Section):
         default=2,
         ge=1,
         le=3,
-        description="API version of calls that belong to no workflow, and of workflows that name none: 1 cases, "
-        "2 records, 3 tables",
+        description="API version of workflows that name none, and of authorize: 1 cases, 2 records, 3 tables",
     )
     http_client: Literal["pyreqwest", "httpx"] = Field(default="pyreqwest", description="HTTP client of the hot path")
     ca_file: Path | None = Field(default=None, description="PEM file of authorities to trust beside the system's")

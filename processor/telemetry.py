@@ -35,7 +35,9 @@ EVENT_SENTENCES: Mapping[str, str] = {
     "request.accepted": "A request was taken into custody.",
     "request.prepared": "A request's repeatable creations are done; custody passes to launch.",
     "workflow.started": "A workflow runs for a request; custody passes to completion.",
-    "workflow.adopted": "A run of unknown outcome was recognised by an observation.",
+    "workflow.adopted": "A run of unknown outcome, or the walk of a link, was recognised by what showed itself.",
+    "link.issued": "A link or token was issued, or mailed by the provider.",
+    "link.refused": "One more link was asked for, and there will be none.",
     "workflow.held": "A run of unknown outcome waits for a late observation or a person.",
     "workflow.observed": "A webhook showed a workflow that nobody started here.",
     "result.published": "A request's one result is out.",
@@ -233,7 +235,10 @@ class RequestMetrics:
         self.age = make.histogram(
             "result_age_seconds", "From the request's own time to its result.", _REQUEST_S, "workflow", "outcome"
         )
-        self.adopted = make.counter("adopted_runs", "Runs of unknown outcome recognised later.", "workflow")
+        self.adopted = make.counter(
+            "adopted_runs", "Runs and walked links recognised by what showed itself.", "workflow"
+        )
+        self.links = make.counter("links", "Links, mails and tokens by what became of them.", "workflow", "what")
         self.held = make.counter("held_runs", "Runs of unknown outcome that were held.", "workflow")
         self.unlisted_statuses = make.counter(
             "unlisted_statuses", "Status reads that neither list of the catalogue knows.", "workflow"

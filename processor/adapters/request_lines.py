@@ -19,6 +19,7 @@ from processor.errors import RequestRejected, UndecodableMessage
 BAD_LINE = "bad-line"
 DEFAULT_KEY = "subject.reference"
 LONG_MIN, LONG_MAX = -(2**63), 2**63 - 1
+INT_MIN, INT_MAX = -(2**31), 2**31 - 1
 UNWRITABLE = frozenset({"UNRECOGNIZED"})  # What readers see instead of a symbol that they do not know.
 
 
@@ -148,6 +149,12 @@ def _text_of(_: Mapping[str, Any], given: Any, path: str) -> str:  # noqa: ANN40
     return given
 
 
+def _int_of(_: Mapping[str, Any], given: Any, path: str) -> int:  # noqa: ANN401  # as above
+    if not isinstance(given, int) or isinstance(given, bool) or not INT_MIN <= given <= INT_MAX:
+        raise _refused(path, f"must be a whole number, at most {INT_MAX}")
+    return given
+
+
 def _list_of(schema: Mapping[str, Any], given: Any, path: str) -> list[Any]:  # noqa: ANN401  # as above
     if not isinstance(given, list):
         raise _refused(path, "must be a list")
@@ -171,6 +178,7 @@ def _refused(path: str, what: str) -> RequestRejected:
 # What the contract of requests uses; a test reads a line with every one of its fields.
 _READERS: Mapping[str, Callable[[Mapping[str, Any], Any, str], Any]] = {
     "string": _text_of,
+    "int": _int_of,
     "record": _record_of,
     "enum": _symbol_of,
     "array": _list_of,

@@ -5,7 +5,8 @@ from collections.abc import Callable, Sequence
 
 import structlog
 
-from processor.core.messages import Finished, Observed, Output, Prepared, Progressed, Started, Step
+from processor.core.messages import Finished, LinkIssued, Observed, Output, Prepared, Progressed, Started, Step
+from processor.core.model import Witness
 from processor.engine.ports import InputRecord
 from processor.telemetry import Metrics
 
@@ -13,6 +14,7 @@ log = structlog.stdlib.get_logger()
 
 
 # The edge: from here on `now` is an argument. Anchored once, so that it never goes back when the system's clock is set.
+_SHOWN = frozenset({Witness.WEBHOOK, Witness.POLL})  # What no answer told.
 _EPOCH_NS = time.time_ns() - time.monotonic_ns()  # noqa: TID251
 
 
@@ -87,8 +89,10 @@ class EngineObserver:
                 case Observed():
                     self._log.info("workflow.observed", workflow_id=output.workflow_id, status=output.status)
                 case Started():
-                    if output.revision > 1:
+                    if output.told_by in _SHOWN:
                         self._adopted(output)
+                case LinkIssued():
+                    self._issued(output)
 
     def _finished(self, output: Finished) -> None:
         origin, witness = output.origin, output.completed_by or "NONE"
@@ -131,6 +135,19 @@ class EngineObserver:
                 self._log.warning(
                     "workflow.held", request_id=origin.request_id, workflow=origin.workflow, attempt=output.attempt
                 )
+            case Step.LINK_REFUSED:
+                self._requests.links.labels(origin.workflow, "refused").inc()
+                self._log.warning(
+                    "link.refused", request_id=origin.request_id, workflow=origin.workflow, attempt=output.attempt
+                )
+
+    def _issued(self, output: LinkIssued) -> None:
+        """Tell of a link without what it is: it is a secret."""
+        origin = output.origin
+        self._requests.links.labels(origin.workflow, "issued").inc()
+        self._log.info(
+            "link.issued", request_id=origin.request_id, workflow=origin.workflow, attempt=output.link_attempt
+        )
 
     def _adopted(self, output: Started) -> None:
         self._requests.adopted.labels(output.origin.workflow).inc()

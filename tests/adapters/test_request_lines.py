@@ -1,6 +1,7 @@
 """Requests as people write them."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 
 from processor.adapters.avro_records import request_of
 from processor.adapters.request_lines import DEFAULT_KEY, KeyPath, read_request_line
+from processor.adapters.schema_files import public_schema
 from processor.core.model import OnboardingRequest
 from processor.errors import RequestRejected
 from tests.adapters.samples import AT, DECODED
@@ -39,6 +41,7 @@ FULL: dict[str, Any] = {
     "columns": {"age": 36, "vip": True, "score": 1.5, "name": "Ada", "none": None, "at": {"city": ["X"]}},
     "parameters": {"orderId": "A-17", "list": [1, 2]},
     "locale": "en",
+    "linkAttempt": 2,
     "tenant": "t-1",
     "sourceSystem": "crm",
     "correlationId": "c-1",
@@ -55,7 +58,8 @@ def read(given: object, key: KeyPath = OPTIONAL_KEY) -> tuple[OnboardingRequest,
 def test_a_line_can_say_everything_that_a_request_can() -> None:
     """Every field of the contract is read, instants as text and JSON values as they are."""
     assert AT == 1_764_000_000_123
-    assert read(FULL) == (DECODED, b"C-1")
+    assert read(FULL) == (replace(DECODED, link_attempt=2), b"C-1")
+    assert set(FULL) == {field["name"] for field in json.loads(public_schema("OnboardingRequested"))["fields"]}
 
 
 def test_a_request_needs_an_id_and_a_workflow_only() -> None:
@@ -84,6 +88,10 @@ def test_a_request_needs_an_id_and_a_workflow_only() -> None:
         ({"subject": {"lastName": "\ud800"}}, "subject.lastName holds half a character"),
         ({"columns": {"n": 2**63}}, "columns.n is too large a number"),
         ({"attributes": {"a": 1}}, "attributes.a must be text"),
+        ({"linkAttempt": "2"}, "linkAttempt must be a whole number"),
+        ({"linkAttempt": True}, "linkAttempt must be a whole number"),
+        ({"linkAttempt": 2**31}, "linkAttempt must be a whole number"),
+        ({"linkAttempt": 0}, "linkAttempt is below 1"),
     ],
 )
 def test_a_bad_line_is_refused_with_field_and_remedy(change: dict[str, Any], complaint: str) -> None:
