@@ -69,13 +69,16 @@ class LaunchState(LaunchPhases):
         deadline_at = send_before + policy.run_deadline_ms
         intent = replace(
             head,
+            phase=LaunchPhase.INTENT,
             operation=operation_of(workflow, head.prepared.origin.api),
             attempt=head.attempt + 1,
             intent_at=self.now,
             send_before=send_before,
             call_deadline_at=deadline_at,
+            timer=Timer(deadline_at + policy.intent_margin_ms),
+            is_waiting=False,
         )
-        self.enter(intent, LaunchPhase.INTENT, Timer(deadline_at + policy.intent_margin_ms))
+        self.put(HEAD, intent)
         self.call = start_call(intent, workflow, self.now)
 
     def lose(self, head: Launching) -> None:
@@ -401,7 +404,7 @@ class LaunchState(LaunchPhases):
 def _ended(head: Launching, timer: Timer | None) -> GaveUp:
     """Return what is kept of an active request that leaves; nothing more is called for it."""
     return GaveUp(
-        replace(head.prepared, inputs=None),
+        _without_inputs(head.prepared),
         oldest_doubt(head),
         head.attempt,
         timer,
@@ -414,7 +417,7 @@ def _ended(head: Launching, timer: Timer | None) -> GaveUp:
 
 def _ended_issued(issued: Issued) -> GaveUp:
     return GaveUp(
-        replace(issued.prepared, inputs=None),
+        _without_inputs(issued.prepared),
         issued.intent_at,
         issued.attempts,
         None,
@@ -423,3 +426,7 @@ def _ended_issued(issued: Issued) -> GaveUp:
         is_disputed=issued.is_disputed,
         is_many=issued.link_attempt > 1 or issued.is_rerun,
     )
+
+
+def _without_inputs(prepared: Prepared) -> Prepared:
+    return prepared if prepared.inputs is None else replace(prepared, inputs=None)
