@@ -5,17 +5,22 @@ from dataclasses import dataclass, replace
 from random import Random
 from typing import TypeAlias
 
+from tests.storm.kinds import DEADLINE_S, KINDS, POOLS, SHORT_DEADLINE_S, Kind
 from tests.support.onboarding import Request
 
 REFUSED_NAME = "simulator-refuses-run"  # The simulated provider refuses to run a workflow for such a record.
 
+EARLY = 0.6  # What may be repeated is published before so much of the storm is over.
+
 
 @dataclass(frozen=True, slots=True)
 class Publish:
-    """Publish a request."""
+    """Publish a request that ends some seconds later; `record` is the pool and number of the one that it is for."""
 
     at_s: float
     request: Request
+    deadline_s: float = DEADLINE_S
+    record: tuple[str, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +43,11 @@ class Kill:
 
 @dataclass(frozen=True, slots=True)
 class Outage:
-    """Let the provider crash, and start it again some seconds later."""
+    """Let a workspace of the provider crash, and start it again some seconds later."""
 
     at_s: float
     for_s: float
+    provider: str
 
 
 Event: TypeAlias = Publish | PublishRubbish | Kill | Outage
@@ -59,11 +65,27 @@ class Shape:
     workers: int = 3
     outages: int = 2
     keys: int = 300
+    people: int = 40
     rubbish: int = 12
     no_key_rate: float = 0.03
     repeated_rate: float = 0.04
     conflict_rate: float = 0.005
     refused_rate: float = 0.01
+    short_rate: float = 0.25  # Of what an end user starts.
+    second_link_rate: float = 0.35
+    third_link_rate: float = 0.1
+    link_gap_s_max: float = 20.0
+
+
+def scaled(shape: Shape, scale: float) -> Shape:
+    """Return a storm that rages longer or shorter, just as hard."""
+    return replace(
+        shape,
+        requests=round(shape.requests * scale),
+        publishing_s=shape.publishing_s * scale,
+        kills=round(shape.kills * scale),
+        outages=max(1, round(shape.outages * scale)),
+    )
 
 
 def plan(shape: Shape, seed: int) -> list[Event]:
@@ -75,16 +97,60 @@ def plan(shape: Shape, seed: int) -> list[Event]:
 
 def _requests(shape: Shape, source: Random) -> Iterator[Event]:
     """Draw the requests; some are published again later, and some of those say something else then."""
+    names, shares = [*KINDS], [kind.share for kind in KINDS.values()]
     for number in range(shape.requests):
-        at_s = source.uniform(0, shape.publishing_s)
-        key = None if source.random() < shape.no_key_rate else f"customer-{source.randrange(shape.keys)}"
-        name = REFUSED_NAME if source.random() < shape.refused_rate else f"Example-{number}"
-        request = Request(f"r-{number:05}", key, last_name=name)
-        yield Publish(at_s, request)
+        (name,) = source.choices(names, shares)
+        first = _request(shape, source, f"r-{number:05}", name)
+        yield first
+        if first.request.key is None:
+            continue
         drawn = source.random()
-        if key is not None and drawn < shape.repeated_rate:
-            other = replace(request, last_name="Somebody Else") if drawn < shape.conflict_rate else request
-            yield Publish(source.uniform(at_s, shape.publishing_s), other)
+        if drawn < shape.repeated_rate:
+            other = _saying_else(first.request) if drawn < shape.conflict_rate else first.request
+            yield replace(first, at_s=source.uniform(first.at_s, shape.publishing_s), request=other)
+        if KINDS[name].terms.has_user:
+            yield from _further_links(shape, source, first)
+
+
+def _request(shape: Shape, source: Random, request_id: str, name: str) -> Publish:
+    kind = KINDS[name]
+    key = None if source.random() < shape.no_key_rate else f"customer-{source.randrange(shape.keys)}"
+    reference = f"S-{request_id}"
+    if kind.terms.is_reusing:
+        key = reference = f"person-{source.randrange(shape.people)}"
+    is_refused = source.random() < shape.refused_rate
+    last_name = REFUSED_NAME if is_refused and kind.terms.is_own else f"Example-{request_id}"
+    subject = {"reference": reference, "lastName": last_name, "email": "ada@example.test"}
+    if kind.terms.is_reusing:
+        subject["lastName"] = f"Example-{reference}"
+    request = Request(request_id, key, name, more={"subject": subject})
+    at_s = source.uniform(0, shape.publishing_s * (EARLY if kind.terms.may_rerun else 1))
+    record = None if kind.pool is None else (kind.pool, source.randrange(POOLS[kind.pool]))
+    return Publish(at_s, request, _deadline_s(shape, source, kind), record)
+
+
+def _deadline_s(shape: Shape, source: Random, kind: Kind) -> float:
+    if kind.terms.may_rerun:  # It takes time to know that there is no evidence.
+        return DEADLINE_S + shape.publishing_s * (1 - EARLY)
+    is_short = kind.terms.has_user and source.random() < shape.short_rate
+    return SHORT_DEADLINE_S if is_short else DEADLINE_S
+
+
+def _saying_else(request: Request) -> Request:
+    """Return a request of the same id with other content."""
+    return replace(request, more={"subject": {**request.more["subject"], "lastName": "Somebody Else"}})
+
+
+def _further_links(shape: Shape, source: Random, first: Publish) -> Iterator[Event]:
+    """Draw when one more link is asked for, some of them twice, and some too late."""
+    at_s, drawn = first.at_s, source.random()
+    for number, rate in ((2, shape.second_link_rate), (3, shape.third_link_rate)):
+        at_s += source.uniform(0, shape.link_gap_s_max)
+        if drawn >= rate or at_s > shape.publishing_s:
+            return
+        more = replace(first.request, more={**first.request.more, "linkAttempt": number})
+        for _ in range(1 + (source.random() < shape.repeated_rate)):
+            yield replace(first, at_s=at_s, request=more)
 
 
 def _rubbish(shape: Shape, source: Random) -> Iterator[Event]:
@@ -101,7 +167,9 @@ def _kills(shape: Shape, source: Random) -> Iterator[Event]:
 
 
 def _outages(shape: Shape, source: Random) -> Iterator[Event]:
-    """Draw one outage for each part of the storm, so that no two overlap."""
+    """Draw one outage of each workspace for each part of the storm, so that no two of one overlap."""
     part_s = shape.publishing_s / shape.outages
     for number in range(shape.outages):
-        yield Outage(number * part_s + source.uniform(5, part_s - 5), for_s=source.uniform(1, 4))
+        for provider in ("default", "second"):
+            at_s = number * part_s + source.uniform(5, part_s - 5)
+            yield Outage(at_s, for_s=source.uniform(1, 4), provider=provider)

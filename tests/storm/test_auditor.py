@@ -5,7 +5,9 @@ from uuid import uuid5
 
 import pytest
 
-from tests.support.auditor import NAMESPACE, Evidence, Published, Result, Run, audit
+from tests.support.audit_runs import NAMESPACE
+from tests.support.auditor import audit
+from tests.support.testimony import Evidence, Published, Result, Run
 
 
 def result(outcome: str = "COMPLETED", revision: int = 1, **other: object) -> Result:
@@ -29,7 +31,7 @@ def result(outcome: str = "COMPLETED", revision: int = 1, **other: object) -> Re
 RUN = Run(1, "W-1", "r-1", "c-1", "COMPLETED", is_finished=True, answered="yes")
 REQUEST = Published("r-1", b"k", 0, 0)
 SECOND = Published("r-2", b"k", 0, 1)
-GOOD = Evidence([REQUEST], [result()], [RUN], records=["c-1"], webhooks=frozenset({"w-1"}))
+GOOD = Evidence([REQUEST], [result()], [RUN], records=["c-1"], webhooks={"w-1": 0})
 RUN_OF_SECOND = Run(2, "w-2", "r-2", "c-2", "COMPLETED", is_finished=True, answered="yes")
 OF_SECOND = result(
     request_id="r-2",
@@ -67,7 +69,7 @@ def test_a_give_up_may_be_amended_once() -> None:
 )
 def test_an_explanation_says_what_the_caller_heard(answered: str, explained: str) -> None:
     """A give-up that stands names the fault that made it, and that no webhook told of the run."""
-    silent = replace(GOOD, results=[result("UNDETERMINED", workflow_id=None)], webhooks=frozenset())
+    silent = replace(GOOD, results=[result("UNDETERMINED", workflow_id=None)], webhooks={})
     report = audit(replace(silent, runs=[replace(RUN, answered=answered)]))
     assert report.violations == ()
     (explanation,) = report.explanations

@@ -77,10 +77,10 @@ class Provider:
         self._settings["webhook_urls"] = targets = [str(port) for port in ports]
         self._client.post("/_simulator/targets", json={"urls": targets}).raise_for_status()
 
-    def send_webhooks_to_url(self, url: str) -> None:
-        """Send webhooks to an address."""
-        self._settings["webhook_urls"] = [url]
-        self._client.post("/_simulator/targets", json={"urls": [url]}).raise_for_status()
+    def send_webhooks_to_url(self, *urls: str) -> None:
+        """Send webhooks to these addresses in turn."""
+        self._settings["webhook_urls"] = targets = list(urls)
+        self._client.post("/_simulator/targets", json={"urls": targets}).raise_for_status()
 
     def revoke_tokens(self) -> None:
         """Make every access token invalid."""
