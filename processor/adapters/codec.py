@@ -30,6 +30,7 @@ from processor.core.messages import (
     CaseRead,
     EvidenceJudged,
     LinkAsked,
+    LinkOver,
     Observed,
     OperatorDecided,
     Prepared,
@@ -47,6 +48,7 @@ from processor.errors import SettingsInvalid, StateUnreadable, UndecodableMessag
 MESSAGES: tuple[type, ...] = (
     Prepared,
     LinkAsked,
+    LinkOver,
     Observed,
     CallProved,
     OperatorDecided,

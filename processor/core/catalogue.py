@@ -111,6 +111,11 @@ class Workflow:
     case_status_path: str | None = None
 
 
+def has_version_3_link(workflow: Workflow, api: ApiVersion) -> bool:
+    """Whether a start by that version brings workflow and link at once, so that one more link is one more start."""
+    return api is ApiVersion.TABLES and workflow.mode is not Mode.RUN
+
+
 @dataclass(frozen=True, slots=True)
 class Catalogue:
     """All workflows by the name that requests use."""

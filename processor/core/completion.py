@@ -22,6 +22,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
+from processor.core.catalogue import has_version_3_link
 from processor.core.completion_steps import (
     HEAD,
     Terms,
@@ -37,10 +38,11 @@ from processor.core.completion_steps import (
     wait,
 )
 from processor.core.completion_unknown import forget_later, grace_over, observed, webhook_early
-from processor.core.keys import canonical_id
+from processor.core.keys import canonical_id, launch_key
 from processor.core.messages import (
     CustodyUnreadable,
     Finished,
+    LinkOver,
     Replaced,
     ResultRead,
     Resumed,
@@ -247,7 +249,7 @@ def _ended_badly(terms: Terms, head: WorkflowState, started: Started, now: Insta
         return wait(head, now + terms.policy.confirm_ms)
     message = "the provider says that it ended badly, read twice"
     failed = finished_started(started, Outcome.FAILED, now, reason=Reason.ENDED_BADLY, message=message)
-    return end(terms.policy, head, result_of(head, failed), now)
+    return _ended(terms, head, result_of(head, failed), now)
 
 
 def _result_read(terms: Terms, head: WorkflowState, fact: ResultRead, now: Instant) -> Decision:
@@ -274,7 +276,17 @@ def _completed(terms: Terms, head: WorkflowState, started: Started, body: Publis
         result_bytes=body.result_bytes,
         result_omitted=body.result_omitted,
     )
-    return end(terms.policy, head, completed, now)
+    return _ended(terms, head, completed, now)
+
+
+def _ended(terms: Terms, head: WorkflowState, last: Finished, now: Instant) -> Decision:
+    """Publish the last result; launch, which keeps a version 3 link for the asking, hears that it is over."""
+    decision, started = end(terms.policy, head, last, now), head.started
+    if started is None or not has_version_3_link(terms.workflow_of(started), started.origin.api):
+        return decision
+    request_id = started.origin.request_id
+    key = launch_key(started.record_id, started.case_id, request_id)
+    return replace(decision, outputs=(*decision.outputs, LinkOver(key, request_id)))
 
 
 def _woken(terms: Terms, head: WorkflowState, fact: TimerFired, now: Instant) -> Decision:

@@ -46,6 +46,7 @@ from processor.core.messages import (
     DeadLettered,
     EvidenceJudged,
     LinkAsked,
+    LinkOver,
     Observed,
     OperatorDecided,
     PermitGranted,
@@ -66,6 +67,7 @@ _GIVEN_UP = "a person gave up on finding out whether the workflow was started"
 Fact: TypeAlias = (
     Prepared
     | LinkAsked
+    | LinkOver
     | Observed
     | CallProved
     | OperatorDecided
@@ -114,6 +116,13 @@ def _link_asked(key: LaunchState, head: Launching | None, fact: LinkAsked) -> No
     elif fact.link_attempt > issued.asked_attempt:
         key.put(ISSUED + request_id, replace(issued, asked_attempt=fact.link_attempt))
         key.line_up(issued.prepared, fact.link_attempt, issued.attempts)
+
+
+def _link_over(key: LaunchState, _: Launching | None, fact: LinkOver) -> None:
+    """Issue no further link of a request whose workflow has ended."""
+    issued = key.issued(fact.request_id)
+    if issued is not None and issued.workflow_id is not None:
+        key.forget(ISSUED + fact.request_id, issued)
 
 
 def _is_first_coming(key: LaunchState, head: Launching | None, request_id: str) -> bool:
@@ -366,6 +375,7 @@ _HEARD = (heard_idle, *(heard_unsent,) * 3, heard_open, *(heard_unknown,) * 4)
 _ROWS: Mapping[type[Fact], tuple[Callable[..., None], ...]] = {
     Prepared:          (_arrived,) * 9,
     LinkAsked:         (_link_asked,) * 9,
+    LinkOver:          (_link_over,) * 9,
     CustodyUnreadable: (_custody_unreadable,) * 9,
     Observed:          (_observed,) * 9,
     CaseRead:          (_case_read,) * 9,

@@ -97,6 +97,14 @@ class LinkAsked:
 
 
 @dataclass(frozen=True, slots=True)
+class LinkOver:
+    """The workflow behind a version 3 link has ended: no further link of its request is to be issued."""
+
+    launch_key: str
+    request_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class CallProved:
     """What a call of a former owner of this partition proved; evidence, so it needs no fence."""
 
@@ -434,5 +442,5 @@ class DeadLettered:
 
 
 Output: TypeAlias = (
-    Prepared | LinkAsked | Observed | Started | Replaced | Finished | LinkIssued | Progressed | DeadLettered
+    Prepared | LinkAsked | LinkOver | Observed | Started | Replaced | Finished | LinkIssued | Progressed | DeadLettered
 )

@@ -23,6 +23,7 @@ from processor.core.messages import (
     Finished,
     LinkAsked,
     LinkIssued,
+    LinkOver,
     Observed,
     OperatorDecided,
     Output,
@@ -58,7 +59,7 @@ from processor.engine.ports import Headers, InputRecord, OutputRecord
 from processor.errors import PoisonError, UndecodableMessage
 from processor.settings import TopicsSettings
 
-ToLaunch: TypeAlias = Prepared | LinkAsked | Observed | CallProved | OperatorDecided
+ToLaunch: TypeAlias = Prepared | LinkAsked | LinkOver | Observed | CallProved | OperatorDecided
 
 CUSTODY, REQUEST_ID, WORKFLOW, RESULTS_TOPIC, REQUEST_KEY = (
     "custody",
@@ -141,14 +142,14 @@ class _Machine:
             case _:
                 return (self._message(output),)
 
-    def _message(self, message: Prepared | LinkAsked | Observed | Started | Replaced) -> OutputRecord:
+    def _message(self, message: Prepared | LinkAsked | LinkOver | Observed | Started | Replaced) -> OutputRecord:
         """Return a message to another decider of ours."""
         topics, value = self._writing.topics, self._writing.codec.encode(message)
         match message:
             case Prepared():
                 headers = custody_headers(message.origin, "prepared")
                 return OutputRecord(topics.launches, message.launch_key.encode(), value, headers)
-            case LinkAsked() | Observed():
+            case LinkAsked() | LinkOver() | Observed():
                 return OutputRecord(topics.launches, message.launch_key.encode(), value)
             case Started():
                 key = canonical_id(message.workflow_id).encode()
@@ -252,12 +253,10 @@ class LaunchMachine(_Machine):
     def __init__(self, decider: Launch, writing: Writing) -> None:
         super().__init__(decider, writing, (writing.topics.launches, writing.topics.launch_state))
 
-    def arrived(
-        self, record: InputRecord
-    ) -> tuple[str, Prepared | LinkAsked | Observed | CallProved | OperatorDecided]:
+    def arrived(self, record: InputRecord) -> tuple[str, ToLaunch]:
         """Return launch key and fact of a record; raises PoisonError, StateUnreadable."""
         message = self.decode(_value(record))
-        if not isinstance(message, Prepared | LinkAsked | Observed | CallProved | OperatorDecided):
+        if not isinstance(message, ToLaunch):
             raise UndecodableMessage("unexpected-type", f"{type(message).__name__} does not belong on this topic")
         return message.launch_key, message
 

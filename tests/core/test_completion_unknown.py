@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from processor.core.completion import CLAIMS_MAX, Fact
-from processor.core.messages import CustodyUnreadable, Observed, Resumed, Started, StatusRead
+from processor.core.messages import CustodyUnreadable, Observed, ReadStatus, Resumed, Started, StatusRead
 from processor.core.model import DAY_MS, MINUTE_MS, ApiVersion, Origin, Outcome, Reason, Timer, Witness
 from processor.core.proof import Proof
 from processor.core.results import finished, finished_started
@@ -128,6 +128,8 @@ def test_a_failed_read_of_an_unknown_workflow_is_repeated_for_a_day(proof: Proof
     assert run.head.timer == Timer(GRACE_OVER + retry_ms(1, seed=ID))
     (second,) = run.wakes().calls
     (third,) = run.told(Resumed("head")).calls
+    assert isinstance(second, ReadStatus)
+    assert isinstance(third, ReadStatus)
     assert [replace(call, api=ApiVersion.RECORDS) for call in (second, third)] == [
         read_status(2, workflow=None),
         read_status(3, workflow=None),

@@ -10,6 +10,7 @@ from processor.core.messages import (
     Finished,
     Judge,
     LinkIssued,
+    LinkOver,
     Progressed,
     Replaced,
     Resolution,
@@ -442,3 +443,39 @@ def test_the_use_of_an_older_link_is_never_taken_for_that_of_another_request() -
     assert (key.ends("B"), key.phase) == ([], LaunchPhase.UNKNOWN)
     key.pass_time(AFTER)
     assert (len(key.ends("A")), key.state) == (1, {})
+
+
+OVER = LinkOver(RECORD, "A")
+
+
+def test_no_further_link_of_a_request_that_is_over() -> None:
+    """A version 3 link would be one more execution: whoever has a result gets none, and is told so."""
+    key = sent(V3)
+    key.tell(ran(W1))
+    key.tell(OVER)
+    assert "issued/A" not in key.state
+    decision = key.tell(asked())
+    assert [type(output) for output in decision.outputs] == [Progressed]
+    assert decision.wants_permit is None
+
+
+def test_a_request_that_is_over_while_one_more_link_waits_for_its_turn() -> None:
+    """It is refused at once, and nothing is called; a call that is open already is answered first."""
+    key = sent(V3)
+    key.tell(ran(W1))
+    key.tell(asked(), at=T + HOUR_MS)
+    decision = key.tell(OVER)
+    assert [output.step for output in decision.outputs if isinstance(output, Progressed)] == [Step.LINK_REFUSED]
+    assert key.head is None
+    called = again_in_version_3()
+    assert called.tell(OVER).outputs == ()
+    late = called.tell(ran(W2, attempt=2))
+    assert [type(output) for output in late.outputs] == [Progressed]
+    assert called.head is None
+
+
+def test_what_has_no_version_3_link_does_not_care() -> None:
+    """A link of versions 1 and 2 is over when its workflow shows itself, which launch sees itself."""
+    key = sent(prepared(name=LINKED))
+    key.tell(linked())
+    assert key.tell(OVER) == Decision()

@@ -73,11 +73,12 @@ def test_one_more_link_is_issued_when_upstream_asks(every: Everything, request_i
     assert len(every.world.results(request_id)) == 1
 
 
-def test_no_more_links_for_a_request_that_has_ended(every: Everything, request_id: str) -> None:
+@of_versions("v1-token", "v2-link", "v3-link")
+def test_no_more_links_for_a_request_that_has_ended(every: Everything, request_id: str, workflow: str) -> None:
     """It is refused visibly, and the result stands."""
-    every.ask("v2-link", request_id)
+    every.ask(workflow, request_id)
     every.world.result(request_id)
-    every.ask("v2-link", request_id, linkAttempt=2)
+    every.ask(workflow, request_id, linkAttempt=2)
     every.world.wait_until(lambda: "LINK_REFUSED" in every.world.steps(request_id), "the refusal told")
     assert len(every.world.links(request_id)) == 1
     assert len(every.world.results(request_id)) == 1
