@@ -45,7 +45,9 @@ KINDS: Mapping[str, Kind] = {
     "record-again": _kind(2, Terms(is_own=False, is_adopted=False, is_reusing=True), RECORD, "reuse: 90d"),
     "shared": _kind(4, Terms(is_own=False), GIVEN, ALONE, pool="runs"),
     "given": _kind(1.5, Terms(is_own=False, is_adopted=False), GIVEN, pool="runs"),
-    "repeated": _kind(5, Terms(may_rerun=True), RECORD, "unknown: {policy: rerun, adoptionWindow: 1s}"),
+    "repeated": _kind(
+        5, Terms(provider="second", may_rerun=True), RECORD, "unknown: {policy: rerun, adoptionWindow: 1s}"
+    ),
     "version-3": _kind(4, Terms(api=3), RECORD),
     "bare": _kind(3, Terms(api=3), BY_REFERENCE),
     "second": _kind(3, Terms(provider="second"), RECORD),

@@ -157,15 +157,14 @@ def _claimed(holders: dict[str, set[str]], how: str) -> Iterator[str]:
 def evidence_is_used(case: Case) -> Iterator[str]:
     """A request whose workflow was told of by a webhook does not stay given up: it is adopted or amended.
 
-    Unless several requests of one record may have it, the catalogue leaves that to a person, or the end user came with
-    a link that was never handed out: such a link is as if it had not been made.
+    Unless several requests of one record may have it, or the catalogue leaves that to a person.
     """
     for request_id in case.requests:
         firsts, runs = case.results(request_id, 1), case.runs(request_id)
         is_open = bool(firsts) and firsts[0].outcome in GAVE_UP and not case.results(request_id, 2)
         if not is_open or firsts[0].reason not in NOBODY_KNEW or len(runs) != 1 or not was_told(case, runs[0]):
             continue
-        if case.is_stray(runs[0]) or is_for_a_person(case, request_id):
+        if is_for_a_person(case, request_id):
             continue
         yield f"{request_id}: stays {firsts[0].outcome} although a webhook of its workflow came"
 

@@ -91,11 +91,12 @@ def audit(evidence: Evidence) -> Report:
 
 
 def _by_workflow(case: Case) -> dict[str, Counter[str]]:
-    """Count first outcomes by workflow, in the order of the catalogue."""
+    """Count first outcomes and amendments by workflow, in the order of the catalogue."""
     found: dict[str, Counter[str]] = {name: Counter() for name in case.evidence.terms}
     for request_id, published in case.requests.items():
         outcomes = found.setdefault(published.workflow, Counter())
         outcomes.update(result.outcome for result in case.results(request_id, 1))
+        outcomes.update("amended" for _ in case.results(request_id, 2))
     return found
 
 
@@ -134,7 +135,8 @@ def _what_happened(case: Case, result: Result) -> str:
     told = ", one more time ".join(_what_became_of(case, result, run) for run in executed)
     if case.terms(result.request_id).has_user:
         told = f"{_what_was_made(case, result.request_id)}; {told or 'nobody came'}"
-    if executed and runs.is_for_a_person(case, result.request_id):
+    is_known = result.workflow_id is not None or case.results(result.request_id, 2)
+    if executed and not is_known and runs.is_for_a_person(case, result.request_id):
         told += "; whose it is a person must say"
     return told or "the provider executed nothing"
 
@@ -147,7 +149,7 @@ def _what_was_made(case: Case, request_id: str) -> str:
 
 def _what_became_of(case: Case, result: Result, run: Run) -> str:
     if run.is_walked:
-        heard = "its end user came" + (" with a link that nobody was given" if case.is_stray(run) else "")
+        heard = "its end user came"
     elif run.answered == "yes":
         heard = "its answer was sent, and known" if result.workflow_id else "its answer was sent and not written down"
     else:

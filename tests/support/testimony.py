@@ -163,12 +163,6 @@ class Case:
         self._issued: dict[str, list[Issued]] = defaultdict(list)
         for issued in evidence.issued:
             self._issued[issued.request_id].append(issued)
-        handed_out = {issued.secret_hash for issued in evidence.issued}
-        self._stray = {
-            link.used_by
-            for link in evidence.links
-            if link.used_by and link.mode != "mail" and link.secret_hash not in handed_out
-        }
         self._beside: dict[str, set[str]] = defaultdict(set)
         for request_id in self.requests:
             for subject_id in self._subjects_of(request_id):
@@ -206,10 +200,6 @@ class Case:
     def links(self, request_id: str) -> list[Link]:
         """Return what the provider made for the end user of a request, in order."""
         return self._links[request_id]
-
-    def is_stray(self, run: Run) -> bool:
-        """Whether the end user came with a link that was lost before anybody had it: only a simulated one can."""
-        return run.workflow_id in self._stray
 
     def issued(self, request_id: str) -> list[Issued]:
         """Return the link events of a request."""
