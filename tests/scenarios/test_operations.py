@@ -1,6 +1,5 @@
 """Every operation of the API, in every version it exists in: from a request's event to what comes of it."""
 
-
 import pytest
 
 from tests.scenarios.conftest import Everything
