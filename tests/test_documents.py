@@ -175,3 +175,13 @@ def test_a_link_that_leads_nowhere_is_seen(tmp_path: Path) -> None:
     links = "[self](#a-page) [gone](gone.md) [up](..) [out](../..) [elsewhere](https://example.com) [lost](#nowhere)"
     document.write_text(f"# A page\n{links}\n")
     assert list(broken_links(document, tmp_path)) == ["gone.md", "../..", "#nowhere"]
+
+
+def test_every_test_that_the_readme_names_is_there() -> None:
+    """A row of the table that nothing shows any more must not stay."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    rows = re.findall(r"\[test_\w+\]\((tests/[\w/]+\.py)\): ([^|]+)\|", text)
+    named = [(file, name) for file, names in rows for name in re.findall(r"`(\w+)`", names)]
+    missing = [name for file, name in named if f"def test_{name}(" not in (ROOT / file).read_text(encoding="utf-8")]
+    assert missing == []
+    assert len(rows) == 13, "one row for each operation"
