@@ -237,7 +237,9 @@ class WebhookSettings(_Section):
     )
     networks: Words = Field(default=(), description="Only these networks (CIDR) may send; empty: every one")
     body_bytes_max: Bytes = Field(default=256 * KIB, description="Largest body that is read")
-    read_timeout_s: Seconds = Field(default=3.0, description="Limit of reading one request, its headers included")
+    read_timeout_s: Seconds = Field(
+        default=3.0, description="Limit of reading the body of a request; its head may take KEEPALIVE_S"
+    )
     keepalive_s: Seconds = Field(default=30.0, description="Idle connections are closed after this")
     connections_max: Count = Field(default=2048, description="Connections open at once; one too many gets a 503")
     ack_timeout_s: Seconds = Field(default=2.0, description="Limit of waiting for the broker; then 503")

@@ -151,6 +151,11 @@ def _servers(settings: Settings) -> Iterator[str]:
     webhook, ops = settings.webhook, settings.ops
     if webhook.port and (webhook.host, webhook.port) == (ops.host, ops.port):
         yield f"PROCESSOR_OPS__PORT: {ops.port} is the webhook port too; choose another one"
+    if unknown := sorted(webhook.key_base_urls_by_name().keys() - settings.profiles()):
+        yield (
+            f"PROCESSOR_WEBHOOK__KEY_BASE_URLS: there is no provider profile {', '.join(unknown)}; write one of "
+            f"{', '.join(settings.profiles())}, or set that profile"
+        )
     if "{keyId}" not in webhook.key_path:
         yield "PROCESSOR_WEBHOOK__KEY_PATH: it must contain {keyId}, where the id of the key goes"
     for network in webhook.networks:

@@ -229,6 +229,7 @@ def test_only_what_a_command_talks_to_must_be_set() -> None:
         ({"PROVIDERS__EU__RUN_DEADLINE_S": "36"}, "ENGINE__DRAIN_S_MAX"),
         ({"PROVIDERS__EU__CA_FILE": "/nowhere/ca.pem"}, "PROVIDERS__EU__CA_FILE"),
         ({"PROVIDERS__EU__CALLS_IN_FLIGHT_MAX": "11"}, "PROVIDERS__EU__CALLS_IN_FLIGHT_MAX"),
+        ({"WEBHOOK__KEY_BASE_URLS": "zz=https://keys.example.test"}, "WEBHOOK__KEY_BASE_URLS"),
         ({"SCHEMA_REGISTRY__USERNAME": "u"}, "SCHEMA_REGISTRY__PASSWORD"),
         ({"SCHEMA_REGISTRY__CA_FILE": "/nowhere/ca.pem"}, "SCHEMA_REGISTRY__CA_FILE"),
     ],

@@ -6,6 +6,7 @@ from dataclasses import replace
 from enum import StrEnum
 from typing import Any
 
+from processor.adapters.api_requests import ID_CHARS_MAX, path_segment
 from processor.adapters.catalogue_rules import contradictions
 from processor.adapters.yaml_section import Section
 from processor.core.acceptance import is_locale
@@ -79,8 +80,7 @@ def read_workflow(named: Section, name: str, providers: Mapping[str, ApiVersion]
     if section is None:
         named.problem(name, "it is empty; write at least `definition:` below it")
         return None
-    if not section.has("definition"):
-        section.problem("definition", "it is missing; write the provider's workflowDefinitionId")
+    _check_definition(section)
     provider = _provider(section, providers)
     given = {
         "definition": section.text("definition") or "",
@@ -108,6 +108,13 @@ def read_workflow(named: Section, name: str, providers: Mapping[str, ApiVersion]
     for key, text in contradictions(workflow):
         section.problem(key, text)
     return workflow
+
+
+def _check_definition(section: Section) -> None:
+    if not section.has("definition"):
+        section.problem("definition", "it is missing; write the provider's workflowDefinitionId")
+    elif (definition := section.text("definition")) is not None and not definition.strip():
+        section.problem("definition", "it is blank; write the provider's workflowDefinitionId")
 
 
 def _with_defaults(section: Section, workflow: Workflow, *, is_window_given: bool) -> Workflow:
@@ -175,6 +182,9 @@ def _record(section: Section) -> dict[str, Any]:
     table = record.text("table")
     if table is None and not record.has("table"):
         record.problem("table", "it is missing; write the id of the provider's table")
+    elif table is not None and (not table.strip() or path_segment(table) is None):
+        text = f"a table is one id of 1 to {ID_CHARS_MAX} printable characters, without / \\ ? # %"
+        record.problem("table", f"{text}; write the id of the provider's table")
     return {"record": RecordTemplate(table or "", _paths(record, "columns"))}
 
 
@@ -196,6 +206,8 @@ def _paths(section: Section, key: str, compiled: Callable[[str], RequestPath] = 
     paths = section.mapping(key)
     inner = section.section(key, None)
     for name, path in paths.items():
+        if inner and not name.strip():
+            inner.problem(name, "the name before the colon is blank; write the provider's name, or leave the line out")
         try:
             compiled(path)
         except ValueError as error:

@@ -288,6 +288,17 @@ def test_anchors_spare_repeating(tmp_path: Path) -> None:
             "record: {table: t, columns: {a: subject.lastNam}}",
             "w.record.columns.a: path 'subject.lastNam': a request has no 'lastNam' there; did you mean lastName?",
         ),
+        (
+            "record: {table: '../../etc'}",
+            (
+                "w.record.table: a table is one id of 1 to 200 printable characters, without / \\ ? # %; write the id "
+                "of the provider's table"
+            ),
+        ),
+        (
+            "record: {table: t, columns: {'': requestId}}",
+            ("w.record.columns.: the name before the colon is blank; write the provider's name, or leave the line out"),
+        ),
         ("parameters: {a: [b]}", "w.parameters.a: this must be one value, no list or mapping"),
         ("parameters: {a: yes}", "w.parameters.a: YAML reads yes as bool; quote it"),
         (
@@ -321,6 +332,21 @@ def test_what_a_workflow_may_not_say(tmp_path: Path, line: str, problem: str) ->
     """The problem names file, line, dotted name, what is wrong and what to write."""
     told = refused(tmp_path, _file("definition: d", line))
     assert any(text.startswith("workflows.yaml:") and text.endswith(f": workflows.{problem}") for text in told), told
+
+
+@pytest.mark.parametrize("definition", ["''", "' '", '"\\t"'])
+def test_a_blank_definition_is_none(tmp_path: Path, definition: str) -> None:
+    """The provider would refuse each of its requests, one after the other."""
+    assert refused(tmp_path, _file(f"definition: {definition}")) == [
+        "workflows.yaml:4: workflows.w.definition: it is blank; write the provider's workflowDefinitionId"
+    ]
+
+
+@pytest.mark.parametrize("table", ["", " ", "..", "a/b", "a%2fb", "t" * 201])
+def test_a_table_is_one_id(tmp_path: Path, table: str) -> None:
+    """It stands in an address, so nothing in it may lead elsewhere."""
+    (told,) = refused(tmp_path, _file("definition: d", f"record: {{table: '{table}'}}"))
+    assert told.startswith("workflows.yaml:5: workflows.w.record.table: a table is one id")
 
 
 RECORD = "record: {table: t}"
