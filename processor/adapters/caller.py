@@ -153,11 +153,17 @@ class ApiCaller:
         self._profiles.pump()
 
     def _ask(self, ticket: Ticket, call: Create | ReadStatus | ReadResult | ReadCase) -> None:
-        """Queue a call; in the place of the one of its key that waits already, so that asking again costs no place."""
+        """Queue a call; in the place of the one of its key that waits already, so that asking again costs no place.
+
+        A read gives way to a permit that its key waits for: it was decided before, and its timer comes again.
+        """
         waiting = self._waiting.get(ticket)
+        if waiting is not None and waiting.call is None:
+            self._answer(Answer(ticket, call, None))
+            return
         at, workflow = self._profiles.of(call.provider), call.workflow or ""
         size = _size(call, at)
-        if waiting is not None and waiting.call is not None and waiting.workflow == workflow and waiting.at is at:
+        if waiting is not None and waiting.workflow == workflow and waiting.at is at:
             replaced, waiting.call, waiting.size = waiting.call, call, size
             self._answer(Answer(ticket, replaced, None))
             return

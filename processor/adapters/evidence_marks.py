@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
+import structlog
 from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 
@@ -16,6 +17,8 @@ from processor.core.messages import AwaitEvidence, EvidenceJudged
 from processor.engine.ports import Answer, Call, Caller, Owned, Ticket
 from processor.errors import BrokerUnavailable
 from processor.kafka_config import Config
+
+log = structlog.stdlib.get_logger()
 
 LOOK_S: Final = 1.0
 
@@ -36,6 +39,8 @@ class EvidenceMarks:
         """
         try:
             found = self._admin.list_topics(self._topic, timeout=self._request_s).topics[self._topic]
+            if found.error is not None or not found.partitions:
+                raise BrokerUnavailable(f"the broker does not tell the partitions of {self._topic}")
             asked = [TopicPartition(self._topic, number) for number in found.partitions]
             request = [ConsumerGroupTopicPartitions(self._group_id, asked)]
             answer = self._admin.list_consumer_group_offsets(request, request_timeout=self._request_s)
@@ -106,7 +111,8 @@ class EvidenceCaller:
         while self._waiting:
             try:
                 judged_to = await asyncio.to_thread(self._judged_to)
-            except BrokerUnavailable:
+            except Exception as error:  # noqa: BLE001  # whatever it is, nothing is known to be judged: look again
+                log.warning("broker.unavailable", reason=type(error).__name__)
                 judged_to = 0
             self._answer(self._waiting, judged_to)
             await asyncio.sleep(LOOK_S)

@@ -126,11 +126,11 @@ def _link_over(key: LaunchState, _: Launching | None, fact: LinkOver) -> None:
 
 
 def _is_first_coming(key: LaunchState, head: Launching | None, request_id: str) -> bool:
-    """Whether the first link of a request is not issued yet."""
+    """Whether the first link of a request is on its way; a mail of unknown outcome may never have been sent."""
     if head is None:
         return False
     firsts = [
-        (head.prepared, head.link_attempt),
+        *([] if head.phase in DOUBTFUL else [(head.prepared, head.link_attempt)]),
         *((part.prepared, part.link_attempt) for _, part in key.waiting(head)),
     ]
     return any(prepared.origin.request_id == request_id and number == 1 for prepared, number in firsts)
@@ -344,9 +344,10 @@ def _close_window(key: LaunchState, head: Launching) -> None:
 
 
 def _may_rerun(key: LaunchState, unknown: Launching) -> bool:
+    """Whether the catalogue wants it run again, and nothing shows that it ran: a candidate is for a person to judge."""
     workflow = key.workflow_of(unknown.prepared)
     is_wished = workflow is not None and workflow.unknown_policy is UnknownPolicy.RERUN
-    return is_wished and unknown.reruns < key.policy.reruns_max
+    return is_wished and unknown.reruns < key.policy.reruns_max and not key.candidates(request_of(unknown))
 
 
 def _evidence_judged(key: LaunchState, head: Launching, fact: EvidenceJudged) -> None:
@@ -355,9 +356,13 @@ def _evidence_judged(key: LaunchState, head: Launching, fact: EvidenceJudged) ->
         key.enter(head, LaunchPhase.CERTAIN, Timer(key.now, is_behind_evidence=True))
 
 
-def _resumed(key: LaunchState, _: Launching, fact: Resumed) -> None:
+def _resumed(key: LaunchState, head: Launching, fact: Resumed) -> None:
     """Ask again for the permit, the verdict or the evidence that died with the former owner."""
-    if fact.part == HEAD:
+    if fact.part != HEAD:
+        return
+    if head.phase is LaunchPhase.GATHERING and not _may_rerun(key, head):
+        key.hold(head)  # The catalogue has changed since: nobody may keep marks any more.
+    else:
         key.ask()
 
 

@@ -9,7 +9,7 @@ import pytest
 from processor.adapters.calling import ApiCall, unknown
 from processor.adapters.gate import RAMP_SLOTS, HeldBy
 from processor.adapters.pauses import PauseReason, Standing
-from processor.core.messages import CallAnswered, PermitGranted, ReadResult, ResultRead, StatusRead
+from processor.core.messages import CallAnswered, PermitGranted, ReadCase, ReadResult, ResultRead, StatusRead
 from processor.core.proof import Operation, Proof
 from processor.engine.ports import Owned
 from tests.adapters.calling_desk import (
@@ -114,8 +114,9 @@ async def test_a_provider_that_asks_one_call_to_wait_is_called_by_nobody_until_t
     later = [str(number) for number in range(9, 20)]
     desk.completion.start([(ticket(name), status(name)) for name in later], [])
     for number in range(1, 9):
-        desk.provider.answer(str(number), Proof.WAIT)
+        desk.provider.answer(str(number), Proof.WAIT, wait_ms=50 if number == 1 else None)
     await settle()
+    assert desk.told.waits_s == [pytest.approx(0.055)], "a wait that goes on is no new one"
     assert (len(desk.provider.made), desk.dispatcher.backlog().held_by) == (9, {HeldBy.RETRY_AFTER})
     assert 0.04 < desk.dispatcher.backlog().retry_after_s <= 0.056
     await desk.provider.called(times=13)
@@ -256,6 +257,21 @@ async def test_a_permit_that_nobody_uses_is_taken_back() -> None:
     desk.launch.start([(ticket("l"), run("r"))], [])
     await settle()
     assert desk.proofs() == {"l": Proof.NOT_SENT}
+    await desk.close()
+
+
+async def test_a_read_gives_way_to_the_permit_that_its_key_waits_for() -> None:
+    """Permits are asked for before the commit and calls after it: a read of the same turn must not end the wait."""
+    desk = Desk(slots=1)
+    await permitted(desk, "l")
+    desk.launch.start([], [(ticket("m"), "default/check")])
+    desk.launch.start([(ticket("m"), ReadCase("check", "m", "case-1", 1))], [])
+    await settle()
+    assert desk.launch.permits_waiting == 1
+    assert desk.facts() == [("m", None)]
+    desk.launch.release(ticket("l"))
+    await settle()
+    assert desk.facts() == [("m", PermitGranted(PERMIT_MS))]
     await desk.close()
 
 

@@ -40,9 +40,9 @@ class Inner:
 
 
 class Marks:
-    """Marks as a broker would show them: the given answers in turn, the last one from then on; None is an outage."""
+    """Marks as a broker would show them: the given answers in turn, the last one from then on."""
 
-    def __init__(self, *answers: int | None) -> None:
+    def __init__(self, *answers: int | Exception) -> None:
         self.answers = list(answers)
         self.asked = 0
 
@@ -50,8 +50,8 @@ class Marks:
         """Give the next answer."""
         self.asked += 1
         answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
-        if answer is None:
-            raise BrokerUnavailable("away")
+        if isinstance(answer, Exception):
+            raise answer
         return answer
 
 
@@ -72,8 +72,9 @@ def run(marks: Marks, script: Callable[[EvidenceCaller, Inner], None], seconds: 
 
 
 def test_it_is_answered_when_every_mark_has_come_so_far() -> None:
-    """Not before, and an outage of the broker is no answer."""
-    answers, inner = run(Marks(None, 1_000), lambda caller, _: caller.start([(TICKET, CALL)], []), 1.3)
+    """Not before, and neither an outage of the broker nor any other failure is an answer, or the end of looking."""
+    marks = Marks(BrokerUnavailable("away"), ValueError("no partitions"), 1_000)
+    answers, inner = run(marks, lambda caller, _: caller.start([(TICKET, CALL)], []), 2.3)
     assert answers == [Answer(TICKET, CALL, EvidenceJudged("A", 2))]
     assert inner.calls == []
 

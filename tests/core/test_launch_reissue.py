@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from processor.core.launch import Fact, Launch
+from processor.core.launch_parts import DOUBTFUL
 from processor.core.messages import (
     CaseRead,
     Finished,
@@ -121,11 +122,14 @@ def test_a_link_is_asked_for_once(number: int) -> None:
 
 @pytest.mark.parametrize("phase", LaunchPhase)
 def test_a_link_that_is_asked_for_before_the_first_one_is_coming_anyway(phase: LaunchPhase) -> None:
-    """Active or waiting: nothing happens."""
+    """Active or waiting: nothing happens, unless nobody knows whether the first one was mailed."""
     key = in_phase(phase)
     key.tell(prepared("B", name=LINKED))
-    decisions = [key.launch.decide(key.state, asked(2, request_id), key.now) for request_id in ("A", "B")]
-    assert decisions == [Decision(), Decision()]
+    first, second = (key.launch.decide(key.state, asked(2, request_id), key.now) for request_id in ("A", "B"))
+    assert second == Decision()
+    steps = [output.step for output in first.outputs if isinstance(output, Progressed)]
+    assert steps == ([Step.LINK_REFUSED] if phase in DOUBTFUL else [])
+    assert first.changes == {}
 
 
 def _ended_by(way: str) -> Key:

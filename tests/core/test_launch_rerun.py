@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from processor.core.catalogue import UnknownPolicy
+from processor.core.catalogue import Catalogue, UnknownPolicy, Workflow
 from processor.core.launch import Fact, Launch
 from processor.core.messages import (
     AwaitEvidence,
@@ -192,18 +192,42 @@ def test_a_catalogue_that_wants_it_no_more_holds_the_request() -> None:
     )
 
 
-def test_a_workflow_that_two_candidates_fit_is_repeated_too() -> None:
-    """The catalogue says so: at least once. Both are named."""
+@pytest.mark.parametrize("seen", [(W1,), (W1, W2)], ids=["one", "two"])
+@pytest.mark.parametrize("came", ["in the window", "while gathering", "when certain"])
+def test_what_may_have_run_is_not_repeated_but_held(*, seen: tuple[str, ...], came: str) -> None:
+    """Only nothing at all is repeated: on a shared record a workflow is a candidate, and a person decides."""
+    key = sent(prepared(name=AGAIN, is_own=False))
+    key.tell(answered(Proof.UNKNOWN))
+    if came == "in the window":
+        key.tell(*map(observed, seen))
+    key.wake()
+    if came != "in the window":
+        if came == "while gathering":
+            key.tell(*map(observed, seen))
+        key.tell(EvidenceJudged("A", 1))
+        if came == "when certain":
+            key.tell(*map(observed, seen))
+        key.wake()
+    assert (key.phase, key.runs) == (LaunchPhase.HELD, [("A", 1)])
+
+
+def test_two_workflows_on_a_record_of_its_own_are_for_a_person_too() -> None:
+    """One of them ran; which, nobody can tell."""
     key = sent(prepared(name=AGAIN))
     key.tell(observed(W1), observed(W2), answered(Proof.UNKNOWN))
     key.wake()
-    key.tell(EvidenceJudged("A", 1))
+    assert (key.phase, key.runs) == (LaunchPhase.HELD, [("A", 1)])
+
+
+def test_a_takeover_after_the_policy_has_changed_holds_what_gathered() -> None:
+    """Completion may keep no marks any more, so that nobody would ever answer; a person is asked."""
+    key = sent(prepared(name=AGAIN))
+    key.tell(answered(Proof.UNKNOWN))
     key.wake()
-    key.permit()
-    key.tell(answered(Proof.DONE, "w-3", attempt=2))
-    (started,) = key.ends()
-    assert isinstance(started, Started)
-    assert (started.workflow_id, started.is_rerun, started.candidates) == ("w-3", True, (W1, W2))
+    before = key.phase
+    key.launch = Launch(Catalogue({AGAIN: Workflow(AGAIN, "definition-3", unknown_policy=UnknownPolicy.HOLD)}))
+    key.tell(Resumed("head"))
+    assert (before, key.phase) == (LaunchPhase.GATHERING, LaunchPhase.HELD)
 
 
 def test_the_result_of_a_repeated_run_says_so() -> None:
