@@ -197,7 +197,7 @@ class Counters:
         by_outcome = self.routes.get(route)
         if by_outcome is None:
             by_outcome = self.routes[route] = Counter()
-        by_outcome[outcome] += 1
+        by_outcome[str(outcome)] += 1  # A plain text, for nothing else can be a member of JSON.
 
     def begin(self, route: str) -> None:
         """Note that a call is being answered."""

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -167,6 +167,34 @@ async def test_a_silent_call_was_executed_and_ends_with_its_connection() -> None
             await told(client, "POST /workflows/run", RUN)
         assert [run.answered for run in simulator.ledger.runs] == ["no"]
         assert simulator.counters.routes["POST /workflows/run"] == {"silent": 1}
+
+
+@pytest.mark.parametrize(
+    "faults, outcome",
+    [
+        ({}, "200"),
+        ({"run_silent_rate": 1, "silence_s": 0.01}, "silent"),
+        ({"run_hung_up_rate": 1}, "hung-up"),
+    ],
+)
+async def test_the_counters_can_be_read_whatever_became_of_a_call(faults: dict[str, object], outcome: str) -> None:
+    """One that was hung up or silent is counted by a word, as every other one by its status."""
+    async with running(**faults) as (_, client):
+        with suppress(aiohttp.ServerDisconnectedError):
+            await told(client, "POST /workflows/run", RUN)
+        status, counters = await told(client, "GET /_simulator/counters")
+        assert (status, counters["routes"]["POST /workflows/run"]) == (200, {outcome: 1})
+
+
+async def test_the_counters_can_be_read_after_a_silent_call_whose_caller_went() -> None:
+    """It counts as silent."""
+    async with running(run_silent_rate=1) as (simulator, client):
+        call = asyncio.create_task(told(client, "POST /workflows/run", RUN))
+        await eventually(lambda: simulator.ledger.runs != ())
+        call.cancel()
+        await eventually(lambda: "POST /workflows/run" in simulator.counters.routes)
+        status, counters = await told(client, "GET /_simulator/counters")
+        assert (status, counters["routes"]["POST /workflows/run"]) == (200, {"silent": 1})
 
 
 async def test_a_429_and_a_large_body_look_as_documented() -> None:
