@@ -1,6 +1,6 @@
 """From a request to its answer: the checks and faults that come before every handler, in one order.
 
-Outage, limit, content type, version, token, permission, route of the version, 429, 5xx; then the route's own handler.
+Outage, limit, content types, version, token, permission, route of the version, 429, 5xx; then the route's own handler.
 """
 
 from collections.abc import Callable, Mapping
@@ -12,7 +12,7 @@ from processor.simulator.credentials import Credentials
 from processor.simulator.limiter import Limiter
 from processor.simulator.model import Answer, Call, Generation, Refused
 from processor.simulator.provider import Provider
-from processor.simulator.reading import generation_in, is_json, is_uuid
+from processor.simulator.reading import generation_in, is_json, is_json_wanted, is_uuid
 from processor.simulator.routing import Kind, Route
 from processor.simulator.signing import Keys
 
@@ -101,6 +101,8 @@ class Api:
         self.refuse_all(request.at)
         if request.method == "POST" and not is_json(request.content_type):
             raise Refused(415, "BAD_CONTENT_TYPE", "send application/json")
+        if self._scene.settings.strict and route.kind is not Kind.KEY and not is_json_wanted(request.accept):
+            raise Refused(406, "NOT_ACCEPTABLE", "answers are application/json")
         asked = generation_in(request.accept)
         generation = asked or Generation.G1
         if route.kind is Kind.CREDENTIAL:
@@ -112,10 +114,18 @@ class Api:
                 self.admit(request)
             return generation
         self.admit(request)
-        if asked in route.absent_in and self._scene.settings.strict:
-            raise Refused(404, "NO_ROUTE", f"no such route in version {asked}")
+        if self._scene.settings.strict:
+            self._refuse_other_version(route, asked, request)
         self._fail_by_chance(route, request.at)
         return generation
+
+    def _refuse_other_version(self, route: Route, asked: Generation | None, request: Request) -> None:
+        """Refuse a route that the version has not; `asked` is None where `Accept` names none."""
+        is_old = self._scene.settings.bearer_tables_need_version and request.authorization.startswith("Bearer ")
+        if asked is None and is_old and route in routing.OF_TABLES:
+            asked = Generation.G1
+        if asked in route.absent_in:
+            raise Refused(404, "NO_ROUTE", f"no such route in version {asked}")
 
     def _fail_by_chance(self, route: Route, at: int) -> None:
         """Draw the failures that any call can meet."""

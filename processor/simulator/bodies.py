@@ -36,7 +36,10 @@ def case_body(case: Content, run: Run | None, *, shows_workflow: bool) -> bytes:
 
 
 def status_body(run: Run, generation: Generation, *, is_record_hidden: bool) -> bytes:
-    """Build the answer of a run and of a status read, which are the same."""
+    """Build the answer of a run and of a status read, which are the same.
+
+    What the real one says of a run of version 2 to a reader of version 1 is unknown: here 200, and no case.
+    """
     if run.execution is not None:
         return orjson.dumps(_execution(run, run.execution))
     body: dict[str, str | None] = {"id": run.workflow_id, "status": run.status}

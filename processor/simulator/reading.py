@@ -13,6 +13,7 @@ _UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _VERSION = re.compile(r";\s*version\s*=\s*\"?([^\s;,\"]*)")
 _ADDRESS = re.compile(r"[^@\s]+@[^@\s]+")
 
+JSON_RANGES = frozenset({"application/json", "application/*", "*/*"})
 CASE_TEXTS = frozenset(
     {"firstName", "lastName", "personalNumber", "email", "companyName", "companyNumber", "companyAddress"}
 )
@@ -129,6 +130,13 @@ def generation_in(accept: str) -> Generation | None:
     if found[1] not in ("1", "2"):
         raise Refused(406, "UNKNOWN_VERSION", "Accept may ask for version 1 or 2; version 3 has paths of its own")
     return Generation(found[1])
+
+
+@lru_cache(maxsize=64)
+def is_json_wanted(accept: str) -> bool:
+    """Say whether an Accept header takes JSON of any version; none at all takes everything (RFC 9110, 12.5.1)."""
+    wanted = [each.partition(";")[0].strip().lower() for each in accept.split(",")]
+    return not accept.strip() or not JSON_RANGES.isdisjoint(wanted)
 
 
 @lru_cache(maxsize=64)

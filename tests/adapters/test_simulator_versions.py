@@ -187,6 +187,52 @@ def test_a_call_of_the_wrong_version_fails(line: str, body: dict[str, object], a
     assert World().ask(line, body, accept=accept).status == status
 
 
+@pytest.mark.parametrize(
+    "authorization, accept, status",
+    [
+        ("Bearer a-token", NO_VERSION, 404),
+        ("Bearer a-token", "", 404),
+        ("Bearer a-token", G2, 201),
+        ("tot_simulator", NO_VERSION, 201),
+        ("tot_simulator", "", 201),
+    ],
+)
+def test_a_bearer_call_of_tables_may_need_a_version(authorization: str, accept: str, status: int) -> None:
+    """Where it does, without one it is a call of version 1, which has no records; the other token means version 3."""
+    for needs_version, expected in ((True, status), (False, 201)):
+        world = World(bearer_tables_need_version=needs_version)
+        answer = world.ask("POST /tables/t/records", {}, accept=accept, authorization=authorization)
+        assert answer.status == expected
+
+
+@pytest.mark.parametrize(
+    "accept, status",
+    [
+        ("text/html", 406),
+        ("text/plain;version=2", 406),
+        ("text/html, application/xml;q=0.9", 406),
+        ("text/html, */*;q=0.8", 201),
+        ("application/*", 201),
+        ("APPLICATION/JSON; version=1", 201),
+        ("", 201),
+    ],
+)
+def test_who_takes_no_json_is_not_answered(accept: str, status: int) -> None:
+    """The provider speaks nothing else; only a webhook key is plain text."""
+    world = World()
+    assert world.ask("POST /cases", {}, accept=accept).status == status
+    assert world.ask(f"GET /auth/webhooks/key/{FOREIGN_ID}", accept="text/plain").status == 404
+    assert World(strict=False).ask("POST /cases", {}, accept=accept).status == 201
+
+
+def test_a_run_of_version_2_read_as_version_1_shows_no_case() -> None:
+    """What the real provider says is unknown; here it is 200."""
+    world = World()
+    run = orjson.loads(world.run(recordId=FOREIGN_ID).body)
+    expected = {"id": run["id"], "status": "RUNNING", "caseId": None}
+    assert world.told(f"GET /workflows/{run['id']}", accept=NO_VERSION) == expected
+
+
 def test_strictness_can_be_switched_off() -> None:
     """Then a call is taken for what it can be read as."""
     world = World(strict=False)
