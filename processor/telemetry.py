@@ -49,6 +49,7 @@ EVENT_SENTENCES: Mapping[str, str] = {
     "workflow.resumed": "A paused workflow goes on.",
     "provider.unreachable": "The provider cannot be reached, or only fails; no call begins until a probe is answered.",
     "provider.reachable": "The provider answers again; what waited goes on, few calls at once at first.",
+    "provider.throttled": "The provider asks us to wait; no call begins until then. Told once a minute at most.",
     "provider.unconfigured": "Calls name a provider profile that is not configured; they wait for it.",
     "token.renewed": "A new access token was obtained.",
     "token.refused": "The provider refuses our credentials.",

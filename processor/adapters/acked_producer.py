@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Final, Protocol, TypeAlias
+from typing import Any, Final, Protocol, TypeAlias
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
@@ -69,6 +69,9 @@ class RawProducer(Protocol):
 
     def flush(self, timeout: float) -> int:
         """Wait for everything queued; answers how many records are still in flight."""
+
+    def list_topics(self, topic: str, timeout: float) -> Any:  # noqa: ANN401 - the library's own signature.
+        """Ask the broker about one topic; raises KafkaException when nobody answers in time."""
 
 
 class AckedProducer:
@@ -156,6 +159,20 @@ class AckedProducer:
             _judge(topic, delivered.result(self._send_timeout_s))
         except TimeoutError:
             raise _unacknowledged(topic) from None
+
+    def find(self, topic: str, timeout_s: float) -> None:
+        """Return when the broker knows where records of a topic go; blocks, so call it on a thread.
+
+        Raises:
+            BrokerUnavailable: nobody answers within `timeout_s`, or the topic is not there for us.
+
+        """
+        try:
+            error = self._producer.list_topics(topic, timeout_s).topics[topic].error
+        except KafkaException as failure:
+            raise BrokerUnavailable(f"Kafka does not answer: {failure.args[0].name()}") from failure
+        if error is not None:
+            raise BrokerUnavailable(f"topic {topic} cannot be written: {error.name()}")
 
     def close(self, budget_s: float) -> int:
         """Take nothing more, wait for what is on its way, and say how many records the broker did not confirm."""

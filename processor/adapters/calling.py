@@ -70,6 +70,10 @@ class CallListener(Protocol):
         """A call ended; how long it took, without its wait at the gate."""
         ...
 
+    def throttled(self, seconds: float) -> None:
+        """The provider asks us to wait so long; from now on nothing of the profile begins until then."""
+        ...
+
     def paused(self, workflow: str, reason: str, why: str) -> None:
         """A workflow is held now: nothing of it is started."""
         ...

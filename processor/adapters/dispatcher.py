@@ -291,8 +291,11 @@ class Dispatcher:
 
     def _hold_all(self, wait_ms: int) -> None:
         """Call nothing of this profile for as long as it asks one call to wait: the others would hear the same."""
-        wait_s = wait_ms / 1000 * (1 + RETRY_JITTER * self._chance())
-        self._gate.hold_all(self._loop.time() + wait_s)
+        now_s, wait_s = self._loop.time(), wait_ms / 1000 * (1 + RETRY_JITTER * self._chance())
+        begins = self._gate.hold_left_s(now_s) == 0
+        self._gate.hold_all(now_s + wait_s)
+        if begins:
+            self._listener.throttled(wait_s)
 
     def _may_start(self) -> bool:
         if self.is_closed or not self._is_open:

@@ -157,19 +157,21 @@ def ops_app(
     *,
     is_alive: Callable[[], bool],
     unready: Callable[[], Iterable[str]],
+    holding: Callable[[], Mapping[str, Sequence[str]]],
     metrics: Callable[[], tuple[bytes, str]],
 ) -> web.Application:
     """Make the application of the operations port: /livez, /readyz, /healthz and /metrics.
 
-    `unready` names what is missing before work can be done (nothing: ready); `metrics` gives the exposition and
-    its content type.
+    `unready` names what is missing before work can be done (nothing: ready). `holding` names what holds calls back
+    right now, for each provider profile of which any are; it is told with readiness and changes nothing of it.
+    `metrics` gives the exposition and its content type.
     """
 
     async def livez(_: web.Request) -> web.Response:
         return _health(is_alive=is_alive(), reasons=())
 
     async def readyz(_: web.Request) -> web.Response:
-        return _health(is_alive=is_alive(), reasons=tuple(unready()))
+        return _health(is_alive=is_alive(), reasons=tuple(unready()), holding=holding())
 
     async def exposition(_: web.Request) -> web.Response:
         body, content_type = metrics()
@@ -183,11 +185,15 @@ def ops_app(
     return app
 
 
-def _health(*, is_alive: bool, reasons: tuple[str, ...]) -> web.Response:
+def _health(
+    *, is_alive: bool, reasons: tuple[str, ...], holding: Mapping[str, Sequence[str]] | None = None
+) -> web.Response:
+    more = {} if holding is None else {"holding": holding}
     if is_alive and not reasons:
-        return web.json_response({"status": "ok"})
+        return web.json_response({"status": "ok", **more})
     missing = reasons if is_alive else ("the process is stuck", *reasons)
-    return web.json_response({"status": "unavailable", "reasons": missing}, status=HTTPStatus.SERVICE_UNAVAILABLE)
+    body = {"status": "unavailable", "reasons": missing, **more}
+    return web.json_response(body, status=HTTPStatus.SERVICE_UNAVAILABLE)
 
 
 def _answer(handled: Handled, retry_after_s: int) -> web.Response:

@@ -1,5 +1,7 @@
 """What becomes of calls, tokens and pauses of one profile of the provider, as log lines and metrics."""
 
+import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import structlog
@@ -9,11 +11,13 @@ from processor.adapters.calling import ApiCall, ApiFact, operation_of
 from processor.core.catalogue import Catalogue
 from processor.core.messages import StatusRead
 from processor.core.proof import Operation, Proof
+from processor.settings import profile_prefix
 from processor.telemetry import Metrics
 
 log = structlog.stdlib.get_logger()
 
 UNLISTED_MAX = 100  # Each is told once.
+THROTTLED_TOLD_S = 60.0  # Not more often: a provider may ask every few seconds, all night.
 _LOUD = frozenset({Proof.REFUSED, Proof.OUR_FAULT, Proof.UNKNOWN})
 
 
@@ -28,8 +32,20 @@ class Told:
 class CallListener:
     """Serves `adapters.calling.CallListener` for one profile."""
 
-    def __init__(self, provider: str, metrics: Metrics, catalogue: Catalogue, told: Told) -> None:
+    def __init__(
+        self,
+        provider: str,
+        metrics: Metrics,
+        catalogue: Catalogue,
+        told: Told,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`clock` gives monotonic seconds."""
         self._provider = provider
+        self._clock = clock
+        self._throttled_told_s = float("-inf")
+        self._throttled_untold = 0
         self._calls = metrics.calls
         self._requests = metrics.requests
         self._catalogue = catalogue
@@ -74,6 +90,22 @@ class CallListener:
     def request(self, operation: Operation, status: str, seconds: float) -> None:
         """One HTTP request ended; a call may need two, when its token had to be renewed."""
         self._calls.seconds.labels(operation, status).observe(seconds)
+
+    def throttled(self, seconds: float) -> None:
+        """The provider asks us to wait; told once a minute at most, with how many times it was not told before."""
+        now_s = self._clock()
+        if now_s - self._throttled_told_s < THROTTLED_TOLD_S:
+            self._throttled_untold += 1
+            return
+        setting = f"{profile_prefix(self._provider)}CALLS_PER_SECOND_MAX"
+        log.warning(
+            "provider.throttled",
+            provider=self._provider,
+            seconds=round(seconds, 1),
+            suppressed=self._throttled_untold,
+            why=f"if this comes often, set {setting} to what the provider allows",
+        )
+        self._throttled_told_s, self._throttled_untold = now_s, 0
 
     def paused(self, workflow: str, reason: str, why: str) -> None:
         """A workflow is held here now; told once, though it be held in several profiles."""

@@ -4,7 +4,7 @@ import asyncio
 import gc
 import signal
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from enum import StrEnum
 from importlib.metadata import version
@@ -22,6 +22,7 @@ from processor.core.catalogue import Catalogue
 from processor.errors import FatalError
 from processor.kafka_config import plain_producer_config
 from processor.logs import configure_logging
+from processor.roles.first_contact import FirstContact
 from processor.roles.ingestor import Ingestor
 from processor.roles.observer import wall_clock
 from processor.roles.surroundings import Surroundings
@@ -75,12 +76,14 @@ class Process:
         config = plain_producer_config(settings, "producer", delivery_timeout_ms=timeout_ms)
         self._producer = AckedProducer(config, send_timeout_s=settings.webhook.ack_timeout_s)
         self.ingestor = self._make_ingestor(around) if Role.INGESTOR in self.roles else None
+        self._contact = self._make_contact() if Role.INGESTOR in self.roles else None
         is_working = Role.SUBMITTER in self.roles or Role.RECONCILER in self.roles
         self.workers = Workers(around, self._producer, self._deciders(), on_crash) if is_working else None
         self._ops = WebListener(
             ops_app(
                 is_alive=self.is_alive,
                 unready=self.unready,
+                holding=self.holding,
                 metrics=self._exposition,
             ),
             OPS_LIMITS,
@@ -98,6 +101,8 @@ class Process:
         self.ops_port = await self._ops.start(settings.ops.host, settings.ops.port)
         if self.ingestor is not None:
             await self.ingestor.start()
+        if self._contact is not None:
+            self._contact.start()
         if self.workers is not None:
             await self.workers.start()
 
@@ -107,6 +112,8 @@ class Process:
         log.info("process.draining", roles=list(self.roles))
         if self.ingestor is not None:
             await self.ingestor.stop()
+        if self._contact is not None:
+            await self._contact.stop()
         if self.workers is not None:
             await self.workers.stop()
         await asyncio.to_thread(self._producer.close, FLUSH_S)
@@ -121,8 +128,14 @@ class Process:
         """Name what is missing before work can be done."""
         if self._is_draining:
             yield "the process is stopping"
+        if self._contact is not None:
+            yield from self._contact.unready()
         if self.workers is not None:
             yield from self.workers.unready()
+
+    def holding(self) -> Mapping[str, Sequence[str]]:
+        """Name what holds calls back right now, for each provider profile of which any are."""
+        return {} if self.workers is None else self.workers.holding()
 
     def _exposition(self) -> tuple[bytes, str]:
         is_ready = not any(self.unready())
@@ -142,6 +155,10 @@ class Process:
             clock=wall_clock,
             version=around.version,
         )
+
+    def _make_contact(self) -> FirstContact:
+        topic, timeout_s = self._settings.topics.workflows, self._settings.kafka.operation_timeout_s
+        return FirstContact(lambda: self._producer.find(topic, timeout_s))
 
 
 async def serve(settings: Settings, catalogue: Catalogue, roles: Sequence[Role]) -> int:

@@ -110,6 +110,11 @@ class ProviderSide:
             for name in sorted(self.profiles.unconfigured):
                 yield f"provider {name} is not configured: its calls wait until it is"
 
+    def holding(self) -> Mapping[str, tuple[HeldBy, ...]]:
+        """Name what holds calls back right now, normal operation or not, for each profile of which any are."""
+        held = {side.name: side.dispatcher.backlog().held_by for side in self._sides}
+        return {name: tuple(by for by in HeldBy if by in words) for name, words in held.items() if words}
+
     def measure(self) -> None:
         """Show in metrics what is open, what waits, and what holds it back."""
         backlogs = {side.name: side.dispatcher.backlog() for side in self._sides}

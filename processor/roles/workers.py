@@ -1,7 +1,7 @@
 """The deciders of one process: started when what they depend on is there, stopped with everything committed."""
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
 import structlog
@@ -82,6 +82,10 @@ class Workers:
             if not decider.member.is_ready():
                 yield f"{name}: partitions are being restored, or stopped"
         yield from self._provider.unready()
+
+    def holding(self) -> Mapping[str, Sequence[str]]:
+        """Name what holds calls back right now, for each provider profile of which any are."""
+        return self._provider.holding()
 
     async def _start(self) -> None:
         self._provider.count(await self._wait_for(self._find_topics))

@@ -79,6 +79,7 @@ class Told:
 
     answered: list[tuple[str, Proof]] = field(default_factory=list)
     pauses: list[str] = field(default_factory=list)
+    waits_s: list[float] = field(default_factory=list)
 
 
 class Listener:
@@ -88,6 +89,9 @@ class Listener:
     def answered(self, call: ApiCall, fact: ApiFact, seconds: float) -> None:
         assert seconds >= 0
         self._told.answered.append((name_of(call), fact.proof))
+
+    def throttled(self, seconds: float) -> None:
+        self._told.waits_s.append(seconds)
 
     def paused(self, workflow: str, reason: str, why: str) -> None:
         assert why

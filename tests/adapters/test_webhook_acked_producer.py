@@ -6,6 +6,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import NoReturn
 
 import pytest
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
@@ -124,6 +125,15 @@ class FakeProducer:
         self.was_flushed.set()
         return 0
 
+    def list_topics(self, topic: str, timeout: float) -> NoReturn:
+        raise AssertionError(f"{topic} is not looked up here, nor for {timeout} s")
+
+
+def test_a_broker_that_is_not_there_is_not_found() -> None:
+    """Nobody listens: whoever asks for a topic hears it after the time-out."""
+    with _producer(NOBODY) as producer, pytest.raises(BrokerUnavailable, match="does not answer: _TRANSPORT"):
+        producer.find("webhooks", 0.05)
+
 
 @pytest.mark.parametrize(
     "fake",
@@ -223,6 +233,16 @@ async def test_keys_lie_where_java_puts_them(bootstrap_servers: str, topic_prefi
         await asyncio.gather(*(producer.send(topic, key, b"") for key in keys))
     found = {message.key(): message.partition() for message in _records(bootstrap_servers, topic, 40, 12)}
     assert found == {key: (_murmur2(key) & 0x7FFF_FFFF) % 12 for key in keys}
+
+
+@pytest.mark.broker
+async def test_a_topic_is_found_on_its_broker(bootstrap_servers: str, topic_prefix: str) -> None:
+    """One that is there is found, one that is missing is named."""
+    topic = _topic(bootstrap_servers, f"{topic_prefix}found")
+    with _producer(bootstrap_servers) as producer:
+        await asyncio.to_thread(producer.find, topic, 5.0)
+        with pytest.raises(BrokerUnavailable, match="missing cannot be written: UNKNOWN_TOPIC_OR_PART"):
+            await asyncio.to_thread(producer.find, f"{topic_prefix}missing", 5.0)
 
 
 @pytest.mark.broker

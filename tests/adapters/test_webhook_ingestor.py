@@ -5,6 +5,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import NoReturn
 
 import pytest
 import structlog
@@ -69,6 +70,9 @@ class FakeBroker:
     def flush(self, timeout: float) -> int:
         assert timeout >= 0
         return 0
+
+    def list_topics(self, topic: str, timeout: float) -> NoReturn:
+        raise AssertionError(f"{topic} is not looked up here, nor for {timeout} s")
 
 
 @dataclass

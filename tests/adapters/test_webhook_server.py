@@ -4,7 +4,7 @@ import asyncio
 import gzip
 import json
 import logging
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
 from http import HTTPStatus
 from ipaddress import ip_network
@@ -263,8 +263,18 @@ async def test_a_stop_lets_open_requests_end() -> None:
 
 
 @asynccontextmanager
-async def _ops(unready: Callable[[], Sequence[str]], *, is_alive: bool = True) -> AsyncIterator[int]:
-    app = ops_app(is_alive=lambda: is_alive, unready=unready, metrics=lambda: (b"up 1\n", "text/plain; version=1.0.0"))
+async def _ops(
+    unready: Callable[[], Sequence[str]],
+    *,
+    is_alive: bool = True,
+    holding: Mapping[str, Sequence[str]] | None = None,
+) -> AsyncIterator[int]:
+    app = ops_app(
+        is_alive=lambda: is_alive,
+        unready=unready,
+        holding=lambda: holding or {},
+        metrics=lambda: (b"up 1\n", "text/plain; version=1.0.0"),
+    )
     listener = WebListener(app, LISTENER)
     try:
         yield await listener.start("127.0.0.1", 0)
@@ -301,6 +311,19 @@ async def test_readiness_names_what_is_missing() -> None:
         status, body = await _get(port, "/readyz")
         assert (status, json.loads(body)["reasons"]) == (HTTPStatus.SERVICE_UNAVAILABLE, ["restoring", "broker"])
         assert await _get(port, "/metrics") == (200, b"up 1\n")
+
+
+async def test_readiness_tells_what_holds_calls_back_and_does_not_depend_on_it() -> None:
+    """The words for each profile stand in both answers; nothing held is an empty object, and liveness has none."""
+    held = {"bank": ["retry-after"]}
+    async with _ops(list, holding=held) as port:
+        status, body = await _get(port, "/readyz")
+        assert (status, json.loads(body)) == (HTTPStatus.OK, {"status": "ok", "holding": held})
+        assert json.loads((await _get(port, "/livez"))[1]) == {"status": "ok"}
+    async with _ops(lambda: ["restoring"], holding=held) as port:
+        assert json.loads((await _get(port, "/readyz"))[1])["holding"] == held
+    async with _ops(list) as port:
+        assert json.loads((await _get(port, "/readyz"))[1]) == {"status": "ok", "holding": {}}
 
 
 @pytest.mark.slow

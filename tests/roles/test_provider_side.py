@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, cast
 
+import structlog
 from prometheus_client import CollectorRegistry
 
 from processor.adapters.acked_producer import AckedProducer
@@ -112,6 +113,7 @@ async def test_each_profile_has_a_client_and_a_token_of_its_own() -> None:
             assert not side.side.is_away
             held = {name: side.metric("calls_held_back", provider=name, by="breaker") for name in ("bank", "gone")}
             assert held == {"bank": 0, "gone": 1}
+            assert side.side.holding() == {"gone": (HeldBy.BREAKER,)}
 
 
 async def test_readiness_says_what_is_no_normal_operation() -> None:
@@ -122,6 +124,7 @@ async def test_readiness_says_what_is_no_normal_operation() -> None:
         "onboarding.control, pauses-unread: it is not read yet, no call starts before",
         "provider default, token: no token was obtained yet",
     ]
+    assert side.side.holding() == {"default": ("token", "pauses-unread"), "bank": ("pauses-unread",)}
     side.begin()
     pause = Standing("bank", 0, is_paused=True, at=0, reason=PauseReason.OPERATOR, why="maintenance")
     side.side.profiles.heard("bank", pause)
@@ -137,6 +140,20 @@ async def test_readiness_says_what_is_no_normal_operation() -> None:
     assert side.metric("paused_workflows", workflow="bank") == 1
     assert side.metric("calls_held_back", provider="bank", by="pause") == 1
     await side.side.close()
+
+
+async def test_a_provider_that_asks_to_wait_is_told_though_it_is_normal_operation() -> None:
+    """What holds calls back says it, in the metric's word; a short wait makes nobody unready."""
+    simulator = Simulator(settings_from({"calls_per_second_max": 1, "retry_after_s": 4}))
+    async with running(default={**KEY, "base_url": await simulator.start()}) as side:
+        with structlog.testing.capture_logs() as lines:
+            while (await side.answered("a", create("default"))).proof is not Proof.WAIT:
+                pass
+        assert side.side.holding() == {"default": ("retry-after",)}
+        assert side.metric("calls_held_back", provider="default", by="retry-after") == 1
+        assert [*side.side.unready()] == []
+        assert [line["provider"] for line in lines if line["event"] == "provider.throttled"] == ["default"]
+    await simulator.stop()
 
 
 async def test_slots_follow_the_partitions_that_are_ours() -> None:
