@@ -168,13 +168,7 @@ class KeyEndpoint(Generic[Key]):
             ApiUnavailable: no answer in time, one that is neither a key nor "no such key", or no way to ask.
 
         """
-        try:
-            async with asyncio.timeout(self._timeout_s):
-                status, body = await self._ask(key_id)
-        except TimeoutError:
-            raise ApiUnavailable("the key endpoint did not answer in time") from None
-        except httpx.HTTPError as error:
-            raise ApiUnavailable(f"the key endpoint cannot be reached: {type(error).__name__}") from None
+        status, body = await self._answer(key_id)
         if status in NO_SUCH_KEY:
             return None
         if status != httpx.codes.OK:
@@ -184,10 +178,23 @@ class KeyEndpoint(Generic[Key]):
         except ValueError as error:
             raise ApiUnavailable(f"the key endpoint sent something unfit: {error}") from None
 
+    async def status(self, key_id: str) -> int:
+        """Ask as `fetch` does, and return the HTTP status; raises ApiUnavailable where there is none in time."""
+        return (await self._answer(key_id))[0]
+
     async def close(self) -> None:
         """Stop obtaining a credential; the HTTP client stays open."""
         if self._credential is not None:
             await self._credential.close()
+
+    async def _answer(self, key_id: str) -> tuple[int, bytes]:
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                return await self._ask(key_id)
+        except TimeoutError:
+            raise ApiUnavailable("the key endpoint did not answer in time") from None
+        except httpx.HTTPError as error:
+            raise ApiUnavailable(f"the key endpoint cannot be reached: {type(error).__name__}") from None
 
     async def _ask(self, key_id: str) -> tuple[int, bytes]:
         """Ask without our credential, then with it, then with a newer one, each only where it must be."""

@@ -11,6 +11,7 @@ from processor.adapters.profile_file import read_profile
 from processor.adapters.topic_rules import Grade, judge
 from processor.adapters.topic_specs import TopicSpec, subjects_of
 from processor.cli.check_provider import Wanted, provider_findings
+from processor.cli.check_secrecy import secrecy_findings
 from processor.cli.findings import Finding, finding_json, is_bad, say_findings
 from processor.cli.output import AsJson, say, say_json, say_table
 from processor.cli.profile_check import profile_findings
@@ -48,7 +49,7 @@ def check(
     catalogue = catalogue_for(settings)
     seen = [] if profile is None else _of_profile_file(profile, settings, catalogue, provider)
     outside = _outside(settings, specs_for(settings, catalogue), roles or [])
-    findings = [*_of_catalogue(catalogue), *seen, *outside]
+    findings = [*_of_catalogue(catalogue), *secrecy_findings(settings), *seen, *outside]
     if as_json:
         say_json({"settings": effective(settings), "findings": [finding_json(each) for each in findings]})
     else:

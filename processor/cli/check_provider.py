@@ -1,7 +1,7 @@
 """What can be known of the provider without running anything: credentials, webhook keys, and whose clock is wrong.
 
-Only three calls are made, and none changes anything: authorize, a webhook key that does not exist, and once more the
-address of that key, for the `Date` of its answer.
+Only four calls are made, and none changes anything: authorize, a webhook key that does not exist, one whose id is no
+UUID, and once more the address of a key, for the `Date` of its answer.
 """
 
 import asyncio
@@ -31,6 +31,9 @@ from processor.telemetry import WebhookMetrics
 CLOCK_MS_WARNING: Final = 30 * SECOND_MS
 CLOCK_MS_MAX: Final = 2 * MINUTE_MS  # Launch forgives that much between the clocks of ingestor and submitter.
 KINDS: Final = (CredentialKind.CREATE, CredentialKind.START, CredentialKind.READ)
+
+NO_UUID: Final = "no-uuid"
+IDS_REFUSED: Final = frozenset({400, 422})
 
 _ASKS_WHO = ("answered 401", "answered 403")
 
@@ -130,11 +133,12 @@ async def _authorized(api: ApiSettings, kind: CredentialKind) -> tuple[TokenOutc
 
 
 async def _of_keys(settings: Settings, name: str, api: ApiSettings) -> Finding:
-    """Ask for a key that does not exist, as the ingestor asks for those that do."""
+    """Ask for a key that does not exist, as the ingestor asks for those that do, and for one that cannot exist."""
     keys = ProfileKeys(name, api, settings.webhook, WebhookMetrics(CollectorRegistry()))
     base = _key_variable(settings, name)
     try:
-        found = await keys.find(str(uuid4()))
+        if await keys.find(str(uuid4())) is None:
+            return key_path_finding(name, base, await keys.status(NO_UUID))
     except ApiUnavailable as error:
         why = str(error)
         if why.endswith(_ASKS_WHO):
@@ -145,10 +149,24 @@ async def _of_keys(settings: Settings, name: str, api: ApiSettings) -> Finding:
         return Finding("webhook keys", name, Grade.PROBLEM, why, base, remedy)
     finally:
         await keys.close()
-    if found is not None:
-        text, remedy = "it has a key for any id", "see that this is the provider, and not somebody who answers for it"
-        return Finding("webhook keys", name, Grade.WARNING, text, base, remedy)
-    return Finding("webhook keys", name, Grade.GOOD, "it answers, and knows no key of a made-up id", base)
+    text, remedy = "it has a key for any id", "see that this is the provider, and not somebody who answers for it"
+    return Finding("webhook keys", name, Grade.WARNING, text, base, remedy)
+
+
+def key_path_finding(name: str, base: str, status: int) -> Finding:
+    """Judge an address that knows no key of a made-up id by its answer for an id that is no UUID.
+
+    A path that does not exist answers 404 to any id; the provider documents 400 for an id that is no UUID.
+    """
+    if status in IDS_REFUSED:
+        text = "it answers, knows no key of a made-up id, and refuses an id that is no UUID"
+        return Finding("webhook keys", name, Grade.GOOD, text, base)
+    text = f"it cannot be told from a wrong path: it answered {status}, and not 400, for an id that is no UUID"
+    remedy = (
+        f"compare PROCESSOR_WEBHOOK__KEY_PATH and {base} with the provider's documents; they are right if the ingestor "
+        "takes a genuine webhook"
+    )
+    return Finding("webhook keys", name, Grade.WARNING, text, "PROCESSOR_WEBHOOK__KEY_PATH", remedy)
 
 
 def _key_variable(settings: Settings, name: str) -> str:

@@ -47,6 +47,10 @@ class ProfileKeys:
         """Give the key, None where there is no such key; raises ApiUnavailable where that cannot be said now."""
         return await self._keys.find(key_id)
 
+    async def status(self, key_id: str) -> int:
+        """Return the HTTP status of asking for a key, past all that is remembered; raises ApiUnavailable."""
+        return await self._endpoint.status(key_id)
+
     async def close(self) -> None:
         """Give back connections and the credential."""
         await self._endpoint.close()

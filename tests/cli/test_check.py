@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from processor.cli.check import changed_settings
-from processor.cli.check_provider import Wanted, ahead_ms_of, clock_finding, provider_findings
+from processor.cli.check_provider import Wanted, ahead_ms_of, clock_finding, key_path_finding, provider_findings
+from processor.cli.check_secrecy import is_local, secrecy_findings
 from processor.cli.findings import Finding
 from processor.settings import Settings
 from tests.cli.commands import command, environment
@@ -78,7 +79,7 @@ def looked_at(url: str, wanted: Wanted = EVERYTHING, **api: object) -> dict[tupl
 
 
 def test_a_provider_that_knows_us_is_good_in_every_way() -> None:
-    """One authorize, one key that does not exist, one date: nothing was run or made."""
+    """One authorize, two keys that do not exist, one date: nothing was run or made."""
     with simulated() as (simulator, url):
         found = looked_at(url)
         assert {name: each.grade for name, each in found.items()} == {
@@ -87,7 +88,7 @@ def test_a_provider_that_knows_us_is_good_in_every_way() -> None:
             ("clock", "default"): "good",
         }
         asked = {route: answers.total() for route, answers in simulator.counters.routes.items()}
-        assert asked == {"POST /auth/authorize": 1, "GET /auth/webhooks/key/{keyId}": 2}
+        assert asked == {"POST /auth/authorize": 1, "GET /auth/webhooks/key/{keyId}": 3}
 
 
 def test_every_credential_of_every_profile_is_tried_and_the_wrong_one_named() -> None:
@@ -127,6 +128,91 @@ def test_a_key_endpoint_that_fails_is_told_by_its_address() -> None:
         found = looked_at(url)["webhook keys", "default"]
     assert (found.grade, found.setting) == ("problem", "PROCESSOR_API__BASE_URL")
     assert "answered 503" in found.text
+
+
+@pytest.mark.parametrize(
+    "path,webhook",
+    [("", {"key_path": "/auth/webhook/key/{keyId}"}), ("/v2", {})],
+)
+def test_a_wrong_path_of_the_keys_is_not_taken_for_a_right_one(path: str, webhook: dict[str, str]) -> None:
+    """Any address answers 404 to what it does not know, so a made-up key alone proves nothing."""
+    with simulated() as (_, url):
+        given = {"api": {"base_url": url + path}, "webhook": webhook}
+        found = provider_findings(Settings.model_validate(given), Wanted(credentials=False, webhook_keys=True))
+    (keys,) = (each for each in found if each.area == "webhook keys")
+    assert (keys.grade, keys.setting) == ("warning", "PROCESSOR_WEBHOOK__KEY_PATH")
+    assert "cannot be told from a wrong path: it answered 404" in keys.text
+    assert "PROCESSOR_API__BASE_URL" in keys.remedy
+
+
+@pytest.mark.parametrize(
+    "status,grade",
+    [
+        (400, "good"),
+        (422, "good"),
+        (200, "warning"),
+        (302, "warning"),
+        (401, "warning"),
+        (404, "warning"),
+        (500, "warning"),
+    ],
+)
+def test_only_the_refusal_of_an_id_that_is_none_proves_the_path(status: int, grade: str) -> None:
+    """Who refuses the id has read it; any other answer may come from somewhere else."""
+    assert key_path_finding("default", "PROCESSOR_API__BASE_URL", status).grade == grade
+
+
+def test_a_token_that_is_no_organisation_token_is_told() -> None:
+    """By the variable that holds it, of whatever kind of calls, and without showing any of it."""
+    given = {
+        "api": {"base_url": "https://a.test", "token": "tot_right", "credentials": {"keys": {"token": "odd-token"}}},
+        "providers": {"eu": {"base_url": "https://b.test", "token": "odd-token"}},
+    }
+    found = secrecy_findings(Settings.model_validate(given))
+    assert [(each.grade, each.setting) for each in found] == [
+        ("warning", "PROCESSOR_API__CREDENTIALS__KEYS__TOKEN"),
+        ("warning", "PROCESSOR_PROVIDERS__EU__TOKEN"),
+    ]
+    assert "odd" not in str(found)
+
+
+def test_what_goes_in_clear_beyond_the_cluster_is_told() -> None:
+    """Credentials to the provider and the registry, and keys that prove webhooks."""
+    given: dict[str, dict[str, object]] = {
+        "api": {"base_url": "http://api.example.test"},
+        "providers": {"eu": {"base_url": "http://simulator:8090"}, "us": {"base_url": "https://us.example.test"}},
+        "webhook": {"key_base_url": "http://192.0.2.1", "key_base_urls": "us=http://keys.example.test"},
+        "schema_registry": {"url": "http://registry.example.test", "username": "u", "password": "p"},
+    }
+    found = secrecy_findings(Settings.model_validate(given))
+    assert {each.grade for each in found} == {"warning"}
+    assert [each.setting for each in found] == [
+        "PROCESSOR_API__BASE_URL",
+        "PROCESSOR_WEBHOOK__KEY_BASE_URL",
+        "PROCESSOR_WEBHOOK__KEY_BASE_URLS",
+        "PROCESSOR_SCHEMA_REGISTRY__URL",
+    ]
+    del given["schema_registry"]["password"], given["schema_registry"]["username"]
+    assert len(secrecy_findings(Settings.model_validate(given))) == 3
+
+
+@pytest.mark.parametrize(
+    "host,is_near",
+    [
+        ("127.0.0.1:8090", True),
+        ("[::1]:8090", True),
+        ("localhost", True),
+        ("registry", True),
+        ("registry.kafka.svc", True),
+        ("registry.kafka.svc.cluster.local:8081", True),
+        ("10.0.0.1", False),
+        ("api.example.test", False),
+        ("local.example.test", False),
+    ],
+)
+def test_hosts_that_are_near(host: str, is_near: bool) -> None:  # noqa: FBT001  # a column of the table
+    """Loopback, a name that only the cluster resolves, and names that say so."""
+    assert is_local(f"http://{host}/x") == is_near
 
 
 @pytest.mark.parametrize(
