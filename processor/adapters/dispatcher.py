@@ -196,6 +196,8 @@ class Dispatcher:
         self._deliver(self._watch.sweep(now))
         for owner in self._owners:
             owner.sweep(now)
+        if self._provider.is_away:
+            self._may_start()  # Probe although nothing waits: nothing may be taken in before the provider is back.
         self.pump()
 
     @property

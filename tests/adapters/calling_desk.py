@@ -36,13 +36,16 @@ class FakeProvider:
     def __init__(self) -> None:
         self.has_token = True
         self.is_away = False
+        self.is_waited_for = False
         self.open: dict[str, tuple[ApiCall, asyncio.Future[ApiFact]]] = {}
         self.made: list[ApiCall] = []
         self._token = asyncio.Event()
         self._called = asyncio.Event()
 
     async def ready(self) -> None:
+        self.is_waited_for = True
         await self._token.wait()
+        self.is_waited_for = False
 
     def renew(self) -> None:
         self.has_token, self.is_away = True, False

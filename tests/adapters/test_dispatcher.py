@@ -273,3 +273,15 @@ async def test_an_old_word_in_the_topic_is_answered_with_what_is_known() -> None
     await settle()
     assert desk.published == [resumed]
     await desk.close()
+
+
+async def test_a_provider_that_is_away_is_probed_although_nothing_waits() -> None:
+    """Nothing is taken in while it is away, so nothing would ever wait, and nobody would notice that it is back."""
+    desk = Desk()
+    desk.provider.is_away = True
+    await settle()
+    before = desk.provider.is_waited_for
+    desk.dispatcher.sweep()
+    await settle()
+    assert (before, desk.provider.is_waited_for) == (False, True)
+    await desk.close()
