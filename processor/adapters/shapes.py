@@ -1,7 +1,8 @@
 """What JSON looks like without saying what it holds: member paths, types, lengths; and the same JSON masked.
 
-Values may name people, so none leaves here but those that the caller lists as known: status words, and ids by what
-they stand for. A member's name that is no plain word counts as a value too, for some maps are keyed by people.
+Values may name people, so none leaves here but those that the caller lists: ids by what they stand for, and words at
+the paths where they are status words or the like, for the same word elsewhere says something of a person. A member's
+name that is no plain word counts as a value too, for some maps are keyed by people.
 """
 
 import re
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
 Known: TypeAlias = Mapping[str, str]  # Text in lower case -> what stands in its place.
+Words: TypeAlias = Mapping[str, Known]  # Dotted path (`[]` for the items of a list) -> what is known there alone.
 
 DEPTH_MAX: Final = 32
 ROWS_MAX: Final = 500
@@ -30,10 +32,10 @@ class Row:
     note: str = ""
 
 
-def rows_of(value: Any, known: Known) -> tuple[Row, ...]:  # noqa: ANN401  # any JSON
+def rows_of(value: Any, known: Known, words: Words) -> tuple[Row, ...]:  # noqa: ANN401  # any JSON
     """Return a row for each member, lists by their items together, each path and type once."""
     rows: dict[tuple[str, str], Row] = {}
-    for row in _rows(value, "", known):
+    for row in _rows(value, "", known, words):
         if len(rows) >= ROWS_MAX:
             break
         rows.setdefault((row.path, row.type), row)
@@ -49,7 +51,7 @@ def leaves_of(value: Any, path: str = "") -> Iterator[tuple[str, str]]:  # noqa:
     elif isinstance(value, dict):
         for name, inner in value.items():
             if name and "." not in name:
-                yield from leaves_of(inner, f"{path}.{name}" if path else name)
+                yield from leaves_of(inner, _below(path, name))
 
 
 def paths_to(value: Any, is_wanted: Callable[[str], bool]) -> tuple[str, ...]:  # noqa: ANN401  # as above
@@ -63,17 +65,23 @@ class Mask:
     def __init__(self) -> None:
         self._ids: dict[str, str] = {}
 
-    def masked(self, value: Any, known: Known, depth: int = 0) -> Any:  # noqa: ANN401  # as above
-        """Return a value masked; texts that are known have what stands for them."""
+    def masked(self, value: Any, known: Known, words: Words) -> Any:  # noqa: ANN401  # as above
+        """Return a value masked; texts that are known, anywhere or at their path, have what stands for them."""
+        return self._masked(value, "", known, words)
+
+    def _masked(self, value: Any, path: str, known: Known, words: Words, depth: int = 0) -> Any:  # noqa: ANN401
         if depth > DEPTH_MAX:
             return None
         if isinstance(value, dict):
             names = {name: name if NAMED.fullmatch(name) else f"member{number}" for number, name in enumerate(value)}
-            return {names[name]: self.masked(inner, known, depth + 1) for name, inner in value.items()}
+            return {
+                names[name]: self._masked(inner, _below(path, names[name]), known, words, depth + 1)
+                for name, inner in value.items()
+            }
         if isinstance(value, list):
-            return [self.masked(inner, known, depth + 1) for inner in value]
+            return [self._masked(inner, f"{path}[]", known, words, depth + 1) for inner in value]
         if isinstance(value, str):
-            return known.get(value.strip().lower()) or self._text(value)
+            return _told(value, path, known, words) or self._text(value)
         if isinstance(value, bool) or value is None:
             return None if value is None else True
         return 0 if isinstance(value, int) else 0.5
@@ -90,7 +98,7 @@ class Mask:
         return "https://example.test/masked" if _ADDRESS.fullmatch(text) else "masked"
 
 
-def _rows(value: Any, path: str, known: Known) -> Iterator[Row]:  # noqa: ANN401  # as above
+def _rows(value: Any, path: str, known: Known, words: Words) -> Iterator[Row]:  # noqa: ANN401  # as above
     if path.count(".") > DEPTH_MAX:
         return
     shown = path or "(all of it)"
@@ -98,15 +106,25 @@ def _rows(value: Any, path: str, known: Known) -> Iterator[Row]:  # noqa: ANN401
         yield Row(shown, f"object({len(value)})")
         for name, inner in value.items():
             word = name if NAMED.fullmatch(name) else f"(a name of {len(name)} characters)"
-            yield from _rows(inner, f"{path}.{word}" if path else word, known)
+            yield from _rows(inner, _below(path, word), known, words)
     elif isinstance(value, list):
         yield Row(shown, f"list({len(value)})")
         for inner in value:
-            yield from _rows(inner, f"{path}[]", known)
+            yield from _rows(inner, f"{path}[]", known, words)
     elif isinstance(value, str):
-        yield Row(shown, f"text({len(value)})", known.get(value.strip().lower(), ""))
+        yield Row(shown, f"text({len(value)})", _told(value, path, known, words))
     else:
         yield Row(shown, _type_of(value))
+
+
+def _told(text: str, path: str, known: Known, words: Words) -> str:
+    """Return what stands for a text, nothing where it is a value."""
+    spelt = text.strip().lower()
+    return words.get(path, {}).get(spelt) or known.get(spelt, "")
+
+
+def _below(path: str, name: str) -> str:
+    return f"{path}.{name}" if path else name
 
 
 def _type_of(value: object) -> str:

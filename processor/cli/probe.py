@@ -97,7 +97,7 @@ def probe(
     except KeyboardInterrupt:
         complain("interrupted; what was seen until now is told")
     findings = _findings(plan, talk)
-    text = report_text(talk, findings, began_at)
+    text = report_text(talk, findings, began_at, plan.settings.webhook)
     is_written = _write(files, plan, talk, text)
     _tell(talk, findings, "" if report is not None and is_written else text, as_json=as_json)
     if talk.end is not End.COMPLETED or is_bad(findings) or not is_written:
@@ -186,11 +186,10 @@ def _findings(plan: Plan, talk: Talk) -> list[Finding]:
 def _write(files: Files, plan: Plan, talk: Talk, report: str) -> bool:
     """Write what was asked for and say whether all of it could be written: a run is not made again for a full disk."""
     profile = profile_of(talk, plan.api, plan.settings.webhook)
-    kind_paths = (profile.webhook or {}).get("kind", ())
     texts: Mapping[str, tuple[Path | None, str]] = {
         "profile": (files.profile, profile_text(profile)),
         "report": (files.report, report),
-        "recording": (files.record, recording_text(talk, kind_paths)),
+        "recording": (files.record, recording_text(talk, plan.settings.webhook)),
     }
     is_written = True
     for what, (file, text) in texts.items():

@@ -1,20 +1,20 @@
 """A probe as a recorded conversation that `processor simulate --replay` plays back, masked; pure.
 
 Ids that the provider made become placeholders that follow the caller, what the caller sent is taken from its body, and
-every other value is replaced by one of the same type. What is kept: names of members, status words, error codes.
+every other value is replaced by one of the same type. What is kept: names of members, codes of errors, and words at
+the members that tell a status or the kind of a webhook.
 """
 
 import json
-import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from processor.adapters.shapes import Known, Mask
-from processor.cli.probe_learn import is_success, status_words
-from processor.cli.probe_talk import Exchange, Stage, Talk
+from processor.cli.probe_learn import is_success, words_of_answer, words_of_webhook
+from processor.cli.probe_talk import Exchange, Heard, Stage, Talk
 from processor.core.keys import canonical_id
-from processor.core.paths import value_in
 from processor.core.proof import Operation
+from processor.settings import WebhookSettings
 
 STARTS: Final = frozenset({Operation.RUN, Operation.ISSUE_LINK, Operation.ISSUE_TOKEN, Operation.SEND_LINK})
 # What a call makes, and so the name of the placeholder for its id.
@@ -25,17 +25,14 @@ MADE: Final[Mapping[str, str]] = {
     Operation.RUN: "workflow",
 }
 
-_CODE = re.compile(r"[A-Z][A-Z0-9_.-]{1,63}")
-_KIND = re.compile(r"[A-Za-z][A-Za-z0-9_. -]{0,63}")
 
-
-def recording_text(talk: Talk, kind_paths: tuple[str, ...]) -> str:
+def recording_text(talk: Talk, webhook: WebhookSettings) -> str:
     """Return the recording, one exchange a line, repeated ones once.
 
-    `kind_paths` lead to the kind of a webhook, which is kept.
+    The paths of `webhook` lead to the kind and the status of a webhook, which are kept.
     """
     mask = Mask()
-    lines = [json.dumps(_line(talk, each, mask, kind_paths)) for each in talk.exchanges if _is_kept(each)]
+    lines = [json.dumps(_line(talk, each, mask, webhook)) for each in talk.exchanges if _is_kept(each)]
     return "".join(f"{line}\n" for line, before in zip(lines, ["", *lines], strict=False) if line != before)
 
 
@@ -45,39 +42,26 @@ def _is_kept(exchange: Exchange) -> bool:
     return exchange.status is not None and not is_early
 
 
-def _line(talk: Talk, exchange: Exchange, mask: Mask, kind_paths: tuple[str, ...]) -> Mapping[str, Any]:
-    kept = _kept(talk, exchange)
-    known = {**_sent(talk, exchange), **_placed(talk, exchange), **kept}
+def _line(talk: Talk, exchange: Exchange, mask: Mask, webhook: WebhookSettings) -> Mapping[str, Any]:
+    known = {**_sent(talk, exchange), **_placed(talk, exchange)}
     request = {"method": exchange.method, "path": shown_path(talk, exchange), "accept": exchange.accept}
     if exchange.sent is not None:
-        request["body"] = mask.masked(exchange.sent, {**_roles(talk), **kept})
+        request["body"] = mask.masked(exchange.sent, _roles(talk), {})
     response: dict[str, Any] = {"status": exchange.status, "headers": dict(exchange.headers)}
     if exchange.value is not None:
-        response["body"] = mask.masked(exchange.value, known)
+        response["body"] = mask.masked(exchange.value, known, words_of_answer(talk, exchange))
     elif exchange.body:
         response["text"] = "masked"
     line: dict[str, Any] = {"request": request, "response": response}
     if exchange.step in STARTS and is_success(exchange) and talk.heard:
-        line["webhook"] = _webhook(talk, exchange, mask, {**known, **_made_later(talk)}, kind_paths)
+        known |= _made_later(talk)
+
+        def told(heard: Heard) -> Mapping[str, Any]:
+            body = mask.masked(heard.body, known, words_of_webhook(talk, heard.body, webhook))
+            return {"afterMs": max(0, heard.at - exchange.at), "body": body}
+
+        line["webhooks"] = [told(heard) for heard in talk.heard]
     return line
-
-
-def _webhook(
-    talk: Talk, exchange: Exchange, mask: Mask, known: Known, kind_paths: tuple[str, ...]
-) -> Mapping[str, Any]:
-    """Return the last webhook: a recording has one for a start."""
-    heard = talk.heard[-1]
-    kinds = [value_in(heard.body, path) for path in kind_paths]
-    words = {kind.lower(): kind for kind in kinds if isinstance(kind, str) and _KIND.fullmatch(kind)}
-    return {"afterMs": max(0, heard.at - exchange.at), "body": mask.masked(heard.body, {**words, **known})}
-
-
-def _kept(talk: Talk, exchange: Exchange) -> Known:
-    """Return what stays as it is: status words as they were spelt, and the codes of errors."""
-    errors = exchange.value.get("errors") if isinstance(exchange.value, dict) else None
-    codes = [error.get("code") for error in errors if isinstance(error, dict)] if isinstance(errors, list) else []
-    words = [*status_words(talk), *talk.words, *(code for code in codes if isinstance(code, str) and _CODE.match(code))]
-    return {word.lower(): word for word in words}
 
 
 def _sent(talk: Talk, exchange: Exchange) -> Known:

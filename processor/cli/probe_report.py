@@ -2,15 +2,16 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from processor.adapters.shapes import Known, leaves_of, rows_of
+from processor.adapters.shapes import Known, Words, leaves_of, rows_of
 from processor.cli.findings import Finding
-from processor.cli.probe_learn import status_words
+from processor.cli.probe_learn import status_words, words_of_answer, words_of_webhook
 from processor.cli.probe_record import shown_path
 from processor.cli.probe_talk import End, Exchange, Stage, Talk
 from processor.core.keys import canonical_id
 from processor.core.model import Instant
 from processor.core.proof import Operation
 from processor.core.reference import read_reference
+from processor.settings import WebhookSettings
 
 NEXT = {
     End.NOT_STARTED: "Nothing was run. Mend what the last call says, and probe again.",
@@ -21,16 +22,21 @@ NEXT = {
     End.COMPLETED: "",
 }
 
+LEFT_OUT = (
+    "Values are left out: there are member paths, JSON types with lengths, HTTP statuses, times, and the words of "
+    "statuses, kinds of webhooks and errors."
+)
 
-def report_text(talk: Talk, findings: Sequence[Finding], began_at: Instant) -> str:
-    """Return the report."""
+
+def report_text(talk: Talk, findings: Sequence[Finding], began_at: Instant, webhook: WebhookSettings) -> str:
+    """Return the report; the paths of `webhook` lead to the status of a webhook, which may be told."""
     lines = [
         f"# Probe of {talk.workflow.name}",
         "",
         f"Definition `{talk.workflow.definition}`, API version {int(talk.workflow.api)}, mode {talk.workflow.mode}: "
         f"**{talk.end}**{f' ({talk.why})' if talk.why else ''}. {NEXT[talk.end]}".rstrip(),
         "",
-        "Values are left out: there are member paths, JSON types with lengths, status words, HTTP statuses and times.",
+        LEFT_OUT,
         "",
         *_section("Calls", ("call", "when", "address", "HTTP", "bytes", "ms", "at s"), _calls(talk, began_at)),
         *_section("Status words", ("word", "first read at s", "listed as"), _words(talk, began_at)),
@@ -38,7 +44,7 @@ def report_text(talk: Talk, findings: Sequence[Finding], began_at: Instant) -> s
         *_section("Webhooks", ("at s", "status", "kind", "read by the settings"), _webhooks(talk, began_at)),
         f"{talk.refused} webhooks were not believed, {talk.foreign} were of other workflows.",
         "",
-        *_shapes(talk),
+        *_shapes(talk, webhook),
         *_section("To change", ("area", "name", "grade", "finding", "setting", "what to do"), _findings(findings)),
     ]
     return "\n".join(lines).rstrip() + "\n"
@@ -80,7 +86,7 @@ def _is_status(talk: Talk, word: str | None) -> bool:
     return word is not None and word.upper() in status_words(talk)
 
 
-def _shapes(talk: Talk) -> Iterator[str]:
+def _shapes(talk: Talk, webhook: WebhookSettings) -> Iterator[str]:
     """Yield one table for each kind of answer, that of the first call of its kind and time, and of the webhooks."""
     known = known_of(talk)
     first: dict[tuple[str, Stage, int | None], Exchange] = {}
@@ -88,20 +94,26 @@ def _shapes(talk: Talk) -> Iterator[str]:
         if each.value is not None:
             first.setdefault((each.step, each.stage, each.status), each)
     for (step, stage, status), each in first.items():
-        rows = [(row.path, row.type, row.note) for row in rows_of(each.value, known)]
+        rows = [
+            (row.path, row.type, row.note) for row in rows_of(each.value, known, _noted(words_of_answer(talk, each)))
+        ]
         yield from _section(f"Answer of {step}, {stage}, HTTP {status}", ("member", "type", "stands for"), rows)
     for number, heard in enumerate(talk.heard, start=1):
-        rows = [(row.path, row.type, row.note) for row in rows_of(heard.body, known)]
+        words = _noted(words_of_webhook(talk, heard.body, webhook))
+        rows = [(row.path, row.type, row.note) for row in rows_of(heard.body, known, words)]
         yield from _section(f"Webhook {number}", ("member", "type", "stands for"), rows)
 
 
+def _noted(words: Words) -> Words:
+    return {path: {text: f"the word {word}" for text, word in known.items()} for path, known in words.items()}
+
+
 def known_of(talk: Talk) -> Known:
-    """Return what texts of an answer may be told, and as what."""
-    words = {word.lower(): f"status word {word}" for word in (*status_words(talk), *talk.words)}
+    """Return what texts of an answer may be told wherever they stand, and as what."""
     ids = {canonical_id(text): f"the {role} id" for role, text in talk.ids.items()}
     sent = [text for each in talk.exchanges for _, text in leaves_of(each.sent)]
     ours = {canonical_id(text): "our reference" for text in sent if read_reference(text) is not None}
-    return {**words, **ids, **ours, canonical_id(talk.workflow.definition): "the definition id"}
+    return {**ids, **ours, canonical_id(talk.workflow.definition): "the definition id"}
 
 
 def _findings(findings: Sequence[Finding]) -> Iterator[Sequence[object]]:

@@ -250,10 +250,14 @@ class Prober:
         return [heard for heard in ear.heard if owners_in(heard, {"workflow": self._talk.ids["workflow"]})]
 
     def _is_last(self, heard: Heard) -> bool:
-        """Whether a webhook can be that of the end: it says a word that was read last, or comes after it was read."""
-        last = next(reversed(self._talk.words), "")
-        is_said = any(text.upper() == last.upper() for _, text in leaves_of(heard.body))
-        return is_said or heard.at >= self._talk.words.get(last, heard.at)
+        """Whether a webhook can be that of the end.
+
+        It says the word that was read last, or comes after that was read and says none of the words before it.
+        """
+        *before, last = [*self._talk.words] or [""]
+        said = {text.upper() for _, text in leaves_of(heard.body)}
+        is_earlier = not said.isdisjoint(word.upper() for word in before)
+        return last.upper() in said or (heard.at >= self._talk.words.get(last, heard.at) and not is_earlier)
 
     def _told(self, outcome: TokenOutcome, why: str) -> None:
         if outcome is not TokenOutcome.RENEWED and not self._denied.done():

@@ -1,20 +1,21 @@
-"""A recorded conversation: which call gets which answer and webhook, as JSON lines.
+"""A recorded conversation: which call gets which answer and webhooks, as JSON lines.
 
 Each line is one exchange:
 
     {"request": {"method": "POST", "path": "/workflows/run", "accept": "application/json;version=2"},
      "response": {"status": 200, "headers": {}, "body": {"id": "{new.workflow}", "recordId": "{body.recordId}"}},
-     "webhook": {"afterMs": 50, "body": {"workflowId": "{new.workflow}", "status": "COMPLETED"}}}
+     "webhooks": [{"afterMs": 50, "body": {"workflowId": "{new.workflow}", "status": "COMPLETED"}}]}
     {"request": {"method": "GET", "path": "/workflows/{id}"},
      "response": {"status": 200, "body": {"id": "{path.id}", "recordId": "{body.recordId}", "status": "COMPLETED"}}}
 
-(Each on one line.) `accept`, `headers`, `body` and `webhook` may be left out; an `accept` matches by the version that
-it asks for. A response that is no JSON has `text` in place of `body`; a request may have a `body` for readers, which is
-not looked at. Recorded ids may stay as they are. Where they must follow the caller, the texts of bodies may hold
+(Each on one line.) `accept`, `headers`, `body` and `webhooks` may be left out; an `accept` matches by the version that
+it asks for. Webhooks come in their order, each so long after the answer. A response that is no JSON has `text` in place
+of `body`; a request may have a `body` for readers, which is not looked at. Recorded ids may stay as they are. Where
+they must follow the caller, the texts of bodies may hold
 
 - `{path.NAME}`: what stood in the placeholder NAME of the path,
 - `{body.NAME}`: a member of the request's body, null where it has none,
-- `{new.NAME}`: a UUID made for this exchange, the same in its response and its webhook.
+- `{new.NAME}`: a UUID made for this exchange, the same in its response and its webhooks.
 
 Whoever asks with a made id in the path finds what its exchange knew: above, the status tells the record of the run.
 """
@@ -34,8 +35,9 @@ HOP_HEADERS = frozenset({"connection", "content-encoding", "content-length", "da
 MEMBERS = {
     "request": frozenset({"method", "path", "accept", "body"}),
     "response": frozenset({"status", "headers", "body", "text"}),
-    "webhook": frozenset({"afterMs", "body"}),
 }
+PARTS = frozenset({*MEMBERS, "webhooks"})
+WEBHOOK_MEMBERS = frozenset({"afterMs", "body"})
 STATUS_MIN, STATUS_MAX = 200, 599
 
 
@@ -49,14 +51,14 @@ class RecordedWebhook:
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """One call and what came of it."""
+    """One call and what came of it; its webhooks in order."""
 
     status: int
     media_type: str
     headers: tuple[tuple[str, str], ...]
     body: Any  # JSON; None where `text` is given.
     text: str | None
-    webhook: RecordedWebhook | None
+    webhooks: tuple[RecordedWebhook, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,14 +113,13 @@ def recording_in(path: Path) -> Recording:
 
 
 def _exchange(given: object) -> tuple[Pattern, Exchange]:
-    if not isinstance(given, dict) or not {"request", "response"} <= set(given) <= set(MEMBERS):
-        raise ValueError("an exchange has `request`, `response` and perhaps `webhook`")
-    parts = {name: _members(name, part) for name, part in given.items()}
-    return _pattern(parts["request"]), _answer(parts["response"], _webhook(parts.get("webhook")))
+    if not isinstance(given, dict) or not {"request", "response"} <= set(given) <= PARTS:
+        raise ValueError("an exchange has `request`, `response` and perhaps `webhooks`")
+    request, response = (_members(name, given[name], known) for name, known in MEMBERS.items())
+    return _pattern(request), _answer(response, _webhooks(given.get("webhooks", [])))
 
 
-def _members(name: str, part: object) -> Mapping[str, Any]:
-    known = MEMBERS[name]
+def _members(name: str, part: object, known: frozenset[str]) -> Mapping[str, Any]:
     if not isinstance(part, dict) or not known.issuperset(part):
         raise ValueError(f"`{name}` must be an object of {', '.join(sorted(known))}")
     return part
@@ -135,7 +136,7 @@ def _pattern(request: Mapping[str, Any]) -> Pattern:
     return Pattern(method.upper(), tuple(path.partition("?")[0][1:].split("/")), generation)
 
 
-def _answer(response: Mapping[str, Any], webhook: RecordedWebhook | None) -> Exchange:
+def _answer(response: Mapping[str, Any], webhooks: tuple[RecordedWebhook, ...]) -> Exchange:
     status, headers, text = response.get("status"), response.get("headers", {}), response.get("text")
     if not isinstance(status, int) or not STATUS_MIN <= status <= STATUS_MAX:
         raise ValueError(f"`response.status` must be a number, {STATUS_MIN} to {STATUS_MAX}")
@@ -145,13 +146,19 @@ def _answer(response: Mapping[str, Any], webhook: RecordedWebhook | None) -> Exc
         raise ValueError("`response.text` must be a text")
     lower = {name.lower(): value for name, value in headers.items()}
     kept = tuple((name, value) for name, value in lower.items() if name not in HOP_HEADERS | {"content-type"})
-    return Exchange(status, lower.get("content-type", JSON), kept, response.get("body"), text, webhook)
+    return Exchange(status, lower.get("content-type", JSON), kept, response.get("body"), text, webhooks)
 
 
-def _webhook(given: Mapping[str, Any] | None) -> RecordedWebhook | None:
-    if given is None:
-        return None
+def _webhooks(given: object) -> tuple[RecordedWebhook, ...]:
+    """Read the webhooks; the soonest first, those of one instant as they are written."""
+    if not isinstance(given, list):
+        raise ValueError("`webhooks` must be a list")  # noqa: TRY004  # a value of JSON, not a type
+    webhooks = [_webhook(_members("webhooks", each, WEBHOOK_MEMBERS)) for each in given]
+    return tuple(sorted(webhooks, key=lambda webhook: webhook.after_ms))
+
+
+def _webhook(given: Mapping[str, Any]) -> RecordedWebhook:
     after_ms = given.get("afterMs", 0)
     if isinstance(after_ms, bool) or not isinstance(after_ms, int) or after_ms < 0 or "body" not in given:
-        raise ValueError("`webhook` needs a `body`, and `afterMs` is a whole number of milliseconds")
+        raise ValueError("one of `webhooks` needs a `body`, and `afterMs` is a whole number of milliseconds")
     return RecordedWebhook(after_ms, given["body"])

@@ -69,12 +69,14 @@ class Replay:
         exchange = exchanges[min(turn, len(exchanges) - 1)]
         known = self._learnt(placeholders, request.body)
         body = self._filled(exchange.body, known)
-        if exchange.webhook is not None:
-            webhook = orjson.dumps(self._filled(exchange.webhook.body, known))
-            self._scene.schedule.at(request.at + exchange.webhook.after_ms, lambda _now: self._send(webhook))
+        for webhook in exchange.webhooks:
+            self._send_at(request.at + webhook.after_ms, orjson.dumps(self._filled(webhook.body, known)))
         self._remember(known)
         _bound(self._turns, self._scene.settings.runs_max)
         return Answer(exchange.status, _bytes(exchange, body), exchange.media_type, exchange.headers)
+
+    def _send_at(self, due_at: int, webhook: bytes) -> None:
+        self._scene.schedule.at(due_at, lambda _now: self._send(webhook))
 
     def _learnt(self, placeholders: Mapping[str, str], body: bytes) -> Known:
         """Gather what this exchange knows: what earlier ones knew of the ids in its path, and what the call says."""

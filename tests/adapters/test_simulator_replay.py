@@ -79,7 +79,7 @@ def test_ids_follow_the_caller_and_the_webhook_follows_the_answer(tmp_path: Path
         line(
             RUN,
             {"status": 200, "body": {"id": "{new.workflow}", "recordId": "{body.recordId}", "status": "RUNNING"}},
-            webhook={"afterMs": 50, "body": {"workflowId": "{new.workflow}", "who": "record {body.recordId}"}},
+            webhooks=[{"afterMs": 50, "body": {"workflowId": "{new.workflow}", "who": "record {body.recordId}"}}],
         ),
         line(STATUS, {"status": 200, "body": {"ids": ["{path.id}", "{body.recordId}", "{body.none}", 1]}}),
     )
@@ -93,6 +93,18 @@ def test_ids_follow_the_caller_and_the_webhook_follows_the_answer(tmp_path: Path
     assert player.webhooks == [
         {"workflowId": said["id"], "who": f"record {said['recordId']}"} for said in (first, second)
     ]
+
+
+def test_all_webhooks_of_a_call_come_in_their_order(tmp_path: Path) -> None:
+    """Each at its own time, those of one instant as they are written."""
+    told = [(20, "COMPLETED"), (10, "AWAITING"), (10, "AWAITING again")]
+    webhooks = [{"afterMs": after_ms, "body": {"id": "{new.id}", "status": word}} for after_ms, word in told]
+    player = Player(tmp_path, line(RUN, {"status": 200, "body": {"id": "{new.id}"}}, webhooks=webhooks))
+    made = player.told("POST /workflows/run")["id"]
+    player.schedule.do_due(START + 10)
+    assert [each["status"] for each in player.webhooks] == ["AWAITING", "AWAITING again"]
+    player.schedule.do_due(START + 20)
+    assert player.webhooks[2:] == [{"id": made, "status": "COMPLETED"}]
 
 
 def test_what_was_not_recorded_is_refused_and_counted(tmp_path: Path) -> None:
@@ -157,9 +169,11 @@ def test_credentials_and_limits_are_the_simulator_s_own(tmp_path: Path) -> None:
             "version",
         ),
         (
-            '{"request": {"method": "GET", "path": "/x"}, "response": {"status": 200}, "webhook": {"afterMs": -1}}',
-            "`webhook` needs a `body`",
+            '{"request": {"method": "GET", "path": "/x"}, "response": {"status": 200}, "webhooks": [{"afterMs": -1}]}',
+            "one of `webhooks` needs a `body`",
         ),
+        ('{"request": {"method": "GET", "path": "/x"}, "response": {"status": 200}, "webhooks": {}}', "must be a list"),
+        ('{"request": {"method": "GET", "path": "/x"}, "response": {"status": 200}, "webhook": {}}', "an exchange has"),
     ],
 )
 def test_what_is_no_recording_is_refused_by_its_line(tmp_path: Path, text: str, sentence: str) -> None:

@@ -115,7 +115,7 @@ def test_one_run_teaches_words_members_and_shapes(tmp_path: Path) -> None:
     assert made.profile == ProviderProfile(
         webhook={
             "workflowId": ("workflowId",),
-            "status": ("status", "type"),
+            "status": ("status",),
             "kind": ("type",),
             "recordId": ("recordId",),
             "caseId": (),
@@ -163,6 +163,20 @@ def test_a_recording_is_played_back_as_it_was(tmp_path: Path) -> None:
         said = replayed.heard("records", "--json")
     assert (said.json()["end"], replayed.profile.status_words) == ("ended well", words)
     assert replayed.text("profile") == profile
+
+
+@pytest.mark.slow
+def test_every_webhook_of_a_run_is_recorded_and_played_back(tmp_path: Path) -> None:
+    """One that says it goes on, and the one of its end."""
+    with bench(tmp_path, status_update_rate=1) as made:
+        assert made.heard("records", "--json").json()["webhooks"] == 2
+    recording = tmp_path / "kept.jsonl"
+    made.path("record").rename(recording)
+    starts = [line for line in map(json.loads, recording.read_text().splitlines()) if "webhooks" in line]
+    told = [(each["body"]["type"], each["body"]["status"]) for line in starts for each in line["webhooks"]]
+    assert told == [("status-update", "RUNNING"), ("completed", "COMPLETED")]
+    with bench(tmp_path, replay_file=str(recording)) as replayed:
+        assert replayed.heard("records", "--json").json()["webhooks"] == 2
 
 
 @pytest.mark.slow
