@@ -5,7 +5,7 @@ Names are those of `OnboardingRequested`. Instants are RFC 3339 text, columns an
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from difflib import get_close_matches
@@ -13,6 +13,7 @@ from typing import Any
 
 from processor.adapters.avro_records import EPOCH, MICROSECONDS, STRICT_JSON, Record, request_of
 from processor.adapters.schema_files import AvroSchema, public_schema
+from processor.core.acceptance import id_fault
 from processor.core.model import Instant
 from processor.errors import RequestRejected, UndecodableMessage
 
@@ -58,7 +59,7 @@ class KeyPath:
 def read_request_line(text: str, *, now: Instant, key: KeyPath) -> RequestLine:
     """Return the request in one line; raises RequestRejected that names the field and the remedy."""
     try:
-        given = json.loads(text, parse_constant=_no_number)
+        given = json.loads(text, parse_constant=_no_number, object_pairs_hook=_once_each)
     except (ValueError, RecursionError) as error:
         where = f" (column {error.colno})" if isinstance(error, json.JSONDecodeError) else ""
         raise RequestRejected(BAD_LINE, f"it is not JSON{where}; write one object a line") from None
@@ -71,7 +72,25 @@ def read_request_line(text: str, *, now: Instant, key: KeyPath) -> RequestLine:
         request_of(record)
     except UndecodableMessage as error:
         raise RequestRejected(BAD_LINE, str(error)) from None
+    _check_ids(record)
     return RequestLine(record, key.key_of(given))
+
+
+def _once_each(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    """Refuse an object in which a member stands twice: parsers differ in which of them counts (RFC 8259, 4)."""
+    given = dict(pairs)
+    if len(given) != len(pairs):
+        raise RequestRejected(BAD_LINE, "a member stands twice in one object; leave one of them out")
+    return given
+
+
+def _check_ids(record: Record) -> None:
+    """Refuse what would come back as a dead letter, or as a request that was not started."""
+    if fault := id_fault(record["requestId"]):
+        raise RequestRejected(BAD_LINE, fault)
+    for name in ("recordId", "caseId"):
+        if not (record[name] or "").isprintable():
+            raise _refused(name, "holds control characters; write it as the provider gave it")
 
 
 def _no_number(name: str) -> None:

@@ -52,7 +52,8 @@ def adopt(
     A line has workflowId, requestId and workflow (its name in the catalogue); it may have key, deadlineAt, requestedAt,
     startedAt, recordId, caseId, subjectReference, tenant, sourceSystem, correlationId and attributes (in CSV a column
     attributes.NAME for each). All lines are checked before the first is sent. The same list may be adopted again: what
-    was taken over already stays as it is. Never publish these request ids as requests too.
+    was taken over already stays as it is. Never publish these request ids as requests too, nor adopt one that has its
+    result already: it would get a second one, and no check can see that.
     """
     needs = () if dry_run else (Need.KAFKA,)
     settings = settings_for(*needs, overrides=overrides_of(bootstrap_servers))
@@ -154,6 +155,8 @@ def _opened(file: str) -> TextIO:
 
 
 def _tell(settings: Settings, counts: Mapping[str, int], *, is_dry_run: bool, as_json: bool) -> None:
+    if is_dry_run:
+        complain("not checked: that none of these request ids has a result already; it would get a second one")
     total, topic = sum(counts.values()), settings.topics.workflows
     if as_json:
         adopted = 0 if is_dry_run else total

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from processor.adapters.api_requests import ID_CHARS_MAX, path_segment
 from processor.adapters.codec import Codec
 from processor.adapters.event_headers import rfc3339
 from processor.adapters.state_reader import Held, Parked, StateView
@@ -16,6 +17,7 @@ from processor.adapters.topic_reader import FIRST
 from processor.cli.decisions import Seen, decide
 from processor.cli.output import AsJson, complain, say, say_json, say_table
 from processor.cli.starting import overrides_of, reader_for, settings_for
+from processor.core.keys import canonical_id
 from processor.core.messages import Observed, Resolution
 from processor.core.state import Issued
 from processor.errors import ProcessorError
@@ -109,13 +111,17 @@ def resolve(
     """Decide about a request of which nobody knows the run.
 
     Only say what the provider has told you: `--not-executed` about a run that did happen runs the workflow twice. About
-    a link it means nothing: the end user has it.
+    a link it means nothing: the end user has it. `--started` with the workflow of somebody else publishes their result;
+    one that was not seen on the request's record is told before the question, and with `--yes` too.
     """
+    started = None if started is None else started.strip()
     resolution = _resolution(started, not_executed=not_executed, give_up=give_up)
     settings = settings_for(Need.KAFKA, overrides=overrides_of(bootstrap_servers))
     held = find(settings, request_id)
     if resolution is Resolution.NOT_EXECUTED and isinstance(held.part, Issued):
         raise typer.BadParameter(f"the end user has a link; say one of {LINK_CHOICES}")
+    if started is not None and not is_seen(held, started):
+        complain(unseen_text(held, started))
     if not yes:
         typer.confirm(_question(held, resolution, started), abort=True, err=True)
     seen = decide(settings, held, resolution, started, wait_s=wait_s)
@@ -143,6 +149,20 @@ def find(settings: Settings, request_id: str) -> Held:
     raise NotHeld(
         f"request {request_id} does not wait for a person: its run is not unknown, it has ended, or it never came; "
         "`processor held list` shows those that wait"
+    )
+
+
+def is_seen(held: Held, workflow_id: str) -> bool:
+    """Whether a workflow is among those that were seen on the request's record or case."""
+    return canonical_id(workflow_id) in {canonical_id(seen.workflow_id) for seen in held.candidates}
+
+
+def unseen_text(held: Held, workflow_id: str) -> str:
+    """Return what a person should know who names a workflow of which nothing was seen."""
+    seen = ", ".join(each.workflow_id for each in held.candidates) or "none"
+    return (
+        f"workflow {workflow_id} is no candidate: no webhook or status showed it on the record or case of "
+        f"{held.request_id} (seen there: {seen}); compare it with the provider's own list"
     )
 
 
@@ -198,8 +218,9 @@ def _parked_json(parked: Parked) -> Mapping[str, Any]:
 def _resolution(started: str | None, *, not_executed: bool, give_up: bool) -> Resolution:
     if (started is not None) + not_executed + give_up != 1:
         raise typer.BadParameter("say one of --started WORKFLOW_ID, --not-executed and --give-up")
-    if started is not None and not started.strip():
-        raise typer.BadParameter("name the workflow that was started", param_hint="--started")
+    if started is not None and path_segment(started) is None:
+        text = f"name the workflow that was started: 1 to {ID_CHARS_MAX} printable characters, without / \\ ? # %"
+        raise typer.BadParameter(text, param_hint="--started")
     if started is not None:
         return Resolution.STARTED
     return Resolution.NOT_EXECUTED if not_executed else Resolution.GIVE_UP

@@ -72,6 +72,10 @@ def test_a_request_needs_an_id_and_a_workflow_only() -> None:
     [
         ({"requestId": ""}, "requestId is empty"),
         ({"requestId": None}, "requestId must be text"),
+        ({"requestId": "r\n1"}, "the request id holds control characters"),
+        ({"requestId": "r" * 257}, "the request id is longer than 256 characters"),
+        ({"recordId": "a\tb"}, "recordId holds control characters"),
+        ({"caseId": "a\0b"}, "caseId holds control characters"),
         ({"workflow": 5}, "workflow must be text"),
         ({"requestedAt": 1764000000}, "requestedAt must be an instant such as"),
         ({"requestedAt": "yesterday"}, "requestedAt must be an instant such as"),
@@ -107,6 +111,20 @@ def test_what_is_no_json_object_is_refused(text: str) -> None:
     """A line is one object."""
     with pytest.raises(RequestRejected, match="one object a line"):
         read_request_line(text, now=NOW, key=OPTIONAL_KEY)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"requestId": "r-1", "workflow": "a", "workflow": "b"}',
+        '{"requestId": "r-1", "workflow": "a", "columns": {"Zzz": 1, "Zzz": 2}}',
+    ],
+)
+def test_a_member_that_stands_twice_is_refused(text: str) -> None:
+    """Which of the two counts is every parser's own choice; names below the top may be personal data too."""
+    with pytest.raises(RequestRejected, match="a member stands twice in one object") as caught:
+        read_request_line(text, now=NOW, key=OPTIONAL_KEY)
+    assert "Zzz" not in str(caught.value)
 
 
 def test_a_required_member_that_is_missing_is_named() -> None:

@@ -116,6 +116,7 @@ def test_missing_settings_are_named_one_a_line_without_a_traceback(args: tuple[s
         (("held", "resolve", "r-1"), "say one of --started WORKFLOW_ID, --not-executed and --give-up"),
         (("held", "resolve", "r-1", "--give-up", "--not-executed"), "say one of"),
         (("held", "resolve", "r-1", "--started", " "), "name the workflow"),
+        (("held", "resolve", "r-1", "--started", "../w-1"), "name the workflow"),
         (("results", "--max", "0"), "--max"),
         (("simulate", "--set", "seed"), "write NAME=VALUE"),
         (("simulate", "--set", "webhook_lost_rate=2"), "webhook_lost_rate must lie in 0..1"),

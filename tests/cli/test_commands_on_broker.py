@@ -404,6 +404,9 @@ def test_a_decision_is_confirmed_first_and_kept_when_nobody_is_there(ready: Env)
     with_one_held(ready)
     declined = command("held", "resolve", "r-held", "--give-up", env=ready, stdin="n\n")
     assert declined.code == 1
+    strange = command("held", "resolve", "r-held", "--started", "w-78", env=ready, stdin="n\n")
+    assert strange.code == 1
+    assert "workflow w-78 is no candidate" in strange.err
     said = command("held", "resolve", "r-held", "--give-up", "--wait", "0.5", env=ready, stdin="y\n")
     assert said.code == 3
     assert "does the submitter run?" in said.err
