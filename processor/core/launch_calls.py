@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from processor.core.catalogue import Mode, Workflow
 from processor.core.launch_parts import request_of
-from processor.core.messages import AwaitEvidence, Judge, ReadCase, StartWorkflow
+from processor.core.messages import AwaitEvidence, Judge, Prepared, ReadCase, StartWorkflow
 from processor.core.model import DAY_MS, MINUTE_MS, ApiVersion, Instant, StartInputs
 from processor.core.proof import Operation
 from processor.core.state import Issued, Launching
@@ -38,6 +38,13 @@ def operation_of(workflow: Workflow | None, api: ApiVersion) -> Operation:
 def is_for_end_users(workflow: Workflow | None) -> bool:
     """Whether an end user starts the workflow, with a link or token."""
     return workflow is not None and workflow.mode is not Mode.RUN
+
+
+def is_mail_without_address(prepared: Prepared, workflow: Workflow | None) -> bool:
+    """Whether the provider is to mail a link and was given no address; version 1 mails to that of the case."""
+    api, inputs = prepared.origin.api, prepared.inputs
+    is_mail = api is not ApiVersion.CASES and operation_of(workflow, api) is Operation.SEND_LINK
+    return is_mail and (inputs is None or inputs.email is None)
 
 
 def start_call(intent: Launching, workflow: Workflow | None, now: Instant) -> StartWorkflow:

@@ -10,6 +10,7 @@ from processor.core.keys import budget_of, canonical_id
 from processor.core.launch_calls import (
     REPEATABLE,
     is_for_end_users,
+    is_mail_without_address,
     operation_of,
     start_call,
 )
@@ -39,6 +40,7 @@ from processor.core.state import Decision, GaveUp, Issued, Launching, LaunchPhas
 
 _TOO_LATE = "the deadline passed before the workflow was started"
 _UNUSED = "the deadline passed, and nothing shows that the link or token was used"
+_NO_ADDRESS = "link-send mails to an address, and there is none: the workflow's mode has changed since"
 _REFUSED_AGAIN = "a repeated attempt was refused, and whether an earlier one was executed is not known"
 
 
@@ -64,6 +66,9 @@ class LaunchState(LaunchPhases):
         policy, workflow = self.policy, self.workflow_of(head.prepared)
         if head.link_attempt > 1 and not is_for_end_users(workflow):
             self.refuse_link(head)  # The catalogue has changed since: now the call would run the workflow.
+            return
+        if is_mail_without_address(head.prepared, workflow):
+            self.refuse(replace(head, why=_NO_ADDRESS), Reason.INVALID_REQUEST)
             return
         send_before = min(self.now + policy.send_window_ms, until)
         deadline_at = send_before + policy.run_deadline_ms
@@ -218,15 +223,14 @@ class LaunchState(LaunchPhases):
             self._keep_claim(_ended(head, None))
         self._advance(head)
 
-    def refuse(self, head: Launching) -> None:
-        """End the active request because the provider refused it for good."""
+    def refuse(self, head: Launching, reason: Reason = Reason.REFUSED_BY_PROVIDER) -> None:
+        """End the active request because the provider refused it for good, or would have to; `why` says what for."""
         if head.link_attempt > 1:
             self.refuse_link(head)
             return
         if head.reruns > 0:  # No person said that the earlier attempts were not executed.
             self.give_up(head, Reason.RUN_UNKNOWN, _REFUSED_AGAIN)
             return
-        reason = Reason.REFUSED_BY_PROVIDER
         result = finished_launching(head, Outcome.NOT_STARTED, self.now, reason=reason, message=head.why)
         self.outputs.append(replace(result, candidates=self._doubtful_ids(head)))
         if head.doubt_at is not None:

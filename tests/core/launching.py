@@ -30,7 +30,7 @@ from processor.core.messages import (
     Step,
     TimerFired,
 )
-from processor.core.model import DAY_MS, MINUTE_MS, SECOND_MS, ApiVersion, Instant, Origin, Timer, Witness
+from processor.core.model import DAY_MS, MINUTE_MS, SECOND_MS, ApiVersion, Instant, Origin, StartInputs, Timer, Witness
 from processor.core.proof import Operation, Proof
 from processor.core.state import Decision, Issued, Launching, LaunchPhase, Part
 
@@ -86,7 +86,8 @@ def prepared(
         api=api,
     )
     record_id, case_id = (None, RECORD) if api is ApiVersion.CASES else (RECORD, None)
-    return Prepared(origin, RECORD, record_id, case_id, is_own, "parameters-1", T)
+    inputs = StartInputs(email="ada@example.test") if name == MAILED and api is ApiVersion.RECORDS else None
+    return Prepared(origin, RECORD, record_id, case_id, is_own, "parameters-1", T, inputs)
 
 
 def answered(proof: Proof, made_id: str | None = None, *, attempt: int = 1, request_id: str = "A") -> CallAnswered:

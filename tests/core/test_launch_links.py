@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from processor.core.catalogue import Catalogue, Mode
 from processor.core.launch import Fact
 from processor.core.launch_calls import expires_at, operation_of
 from processor.core.messages import (
@@ -26,6 +27,7 @@ from processor.core.model import (
     ApiVersion,
     Instant,
     Outcome,
+    Reason,
     StartInputs,
     Timer,
     Witness,
@@ -48,8 +50,10 @@ from tests.core.launching import (
     Key,
     T,
     answered,
+    asked,
     decided,
     held,
+    issued,
     linked,
     mailed,
     observed,
@@ -133,6 +137,31 @@ def test_the_workflows_locale_stands_in_where_a_call_names_one(
 ) -> None:
     """A plain run of version 1 or 2 carries nothing of the request."""
     assert call_of(replace(prepared(name=name, api=api), inputs=inputs)).inputs == expected
+
+
+def test_a_mail_that_has_no_address_is_not_called() -> None:
+    """The catalogue has changed to link-send since the request came: it could only be refused."""
+    key = Key()
+    key.tell(prepared(), prepared("B"))
+    mailed_now = replace(LAUNCH.catalogue.workflows[CHECK], mode=Mode.LINK_SEND)
+    key.launch = replace(LAUNCH, catalogue=Catalogue({CHECK: mailed_now}))
+    assert key.permit().wants_permit == BUDGET
+    (result,) = key.ends()
+    assert isinstance(result, Finished)
+    assert (result.outcome, result.reason, result.attempts) == (Outcome.NOT_STARTED, Reason.INVALID_REQUEST, 0)
+    assert result.message is not None
+    assert result.message.startswith("link-send mails to an address, and there is none")
+    assert key.runs == []
+
+
+def test_one_more_link_that_would_be_mailed_to_nobody_is_refused() -> None:
+    """The request goes on with the link that it has."""
+    key = issued()
+    mailed_now = replace(LAUNCH.catalogue.workflows[LINKED], mode=Mode.LINK_SEND)
+    key.launch = replace(LAUNCH, catalogue=Catalogue({LINKED: mailed_now}))
+    key.tell(asked())
+    key.permit()
+    assert (key.links(), key.ends(), len(key.runs)) == ([1, -2], [], 1)
 
 
 @pytest.mark.parametrize(
