@@ -112,11 +112,15 @@ def left_ms_until(moment: JsonValue, now: Instant) -> int | None:
 
 
 def reference_in(parameters: JsonValue) -> str | None:
-    """Return our own reference among the parameters that an answer repeats, None where there is none."""
+    """Return our own reference among the parameters that an answer repeats, None where there is none.
+
+    Nor where there are different ones: all but one were copied there, and nothing tells which.
+    """
     if not isinstance(parameters, dict):
         return None
     texts = (value for value in parameters.values() if isinstance(value, str))
-    return next((text for text in texts if read_reference(text) is not None), None)
+    found = {text for text in texts if read_reference(text) is not None}
+    return found.pop() if len(found) == 1 else None
 
 
 def _code(value: object) -> str | None:

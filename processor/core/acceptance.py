@@ -10,6 +10,8 @@ from processor.core.catalogue import Catalogue, Mode, Workflow
 from processor.core.lane import subject_name
 from processor.core.messages import RequestArrived
 from processor.core.model import DEFAULT_PROVIDER, ApiVersion, Instant, OnboardingRequest, Origin, StartInputs
+from processor.core.paths import REFERENCE
+from processor.core.reference import PREFIX, references_in
 from processor.core.rendering import UNRENDERABLE, Templates
 from processor.core.state import PendingRequest
 
@@ -78,9 +80,11 @@ def pending_of(
     if fault is not None:
         return bare_of(origin, record_id, case_id), fault
     try:
-        return _rendered(workflow, templates, request, (origin, record_id, case_id)), None
+        pending = _rendered(workflow, templates, request, (origin, record_id, case_id))
     except UNRENDERABLE:
         return bare_of(origin, record_id, case_id), "a value cannot be written as JSON"
+    fault = _foreign_reference(workflow, pending)
+    return (pending, None) if fault is None else (bare_of(origin, record_id, case_id), fault)
 
 
 def bare_of(origin: Origin, record_id: str | None, case_id: str | None) -> PendingRequest:
@@ -121,7 +125,7 @@ def _rendered(
     origin, record_id, case_id = of
     is_without = record_id is None and case_id is None
     parameters = templates.parameters(request) if templates.parameters else None
-    subject_part = _subject_part(workflow, request) if workflow.reuse_ms and is_without else None
+    subject_part = _subject_part(workflow, templates, request) if workflow.reuse_ms and is_without else None
     return PendingRequest(
         origin=origin,
         record_body=templates.record(request) if templates.record and is_without else None,
@@ -136,6 +140,21 @@ def _rendered(
         subject_part=subject_part,
         reuse_ms=(workflow.reuse_ms or 0) if subject_part else 0,
     )
+
+
+def _foreign_reference(workflow: Workflow, pending: PendingRequest) -> str | None:
+    """Say which part of a request holds a reference of ours that we did not plant: it would name another request."""
+    inline = pending.inputs.parameters if pending.inputs else None
+    planted = sum(path == REFERENCE for path in (workflow.parameters or {}).values())
+    parts = (
+        ("column of the record", pending.record_body, 0),
+        ("member of the case", pending.case_body, 0),
+        ("parameter", pending.parameters_body or inline, planted),
+    )
+    for part, body, planted_here in parts:
+        if body is not None and references_in(body) > planted_here:
+            return f"a {part} holds a reference of ours ({PREFIX}:), which only this service may write"
+    return None
 
 
 def _has_inputs(workflow: Workflow) -> bool:
@@ -163,12 +182,14 @@ def _email(templates: Templates, request: OnboardingRequest) -> str | None:
     return (email.strip() or None) if isinstance(email, str) else None
 
 
-def _subject_part(workflow: Workflow, request: OnboardingRequest) -> str | None:
+def _subject_part(workflow: Workflow, templates: Templates, request: OnboardingRequest) -> str | None:
     """Return the name of the part that knows the subject's record or case; None for a subject without reference."""
     reference = request.subject.reference if request.subject else None
     if not reference or not reference.strip():
         return None
     kind = ["record", workflow.record.table] if workflow.record else ["case"]
+    if workflow.api is ApiVersion.CASES and workflow.mode is Mode.LINK_SEND:
+        kind.append(_email(templates, request) or "")  # It mails to the case's address, so that must be the same.
     return subject_name([workflow.provider, *kind], request.tenant, reference)
 
 

@@ -1,9 +1,11 @@
 """Which observed workflow is the run of which request: nothing but evidence joins them.
 
 Rules:
-- An observation that carries our own reference fits the request that the reference names, whatever else it shows.
-- Any other fits a request when it shows the same record or case and its webhook came after the request's oldest
-  intent that may have been executed, less a margin for clocks.
+- An observation fits only a request of the same provider profile, and of the same record and case where both say one.
+- One that carries our own reference fits the request that the reference names, if its webhook came after that was
+  prepared, less a margin for clocks: a reference can be copied into a workflow that is none of ours.
+- Any other fits a request if its webhook came after the request's oldest intent that may have been executed, less
+  that margin.
 - A request adopts what names it by itself, unless the catalogue says that it adopts nothing. What only shows its
   record it adopts only where nobody else could have started a workflow there: the record or case was made for it or
   is declared exclusive, and the catalogue adopts by record.
@@ -106,12 +108,14 @@ def is_witnessed(prepared: Prepared, workflow: Workflow | None) -> bool:
 
 def is_fitting(claim: Claim, observed: Observed, clock_margin_ms: int) -> bool:
     """Whether an observed workflow can be the run of a request."""
+    if not _is_of_same_record(claim.prepared, observed):
+        return False
     if observed.request_id is not None:
-        return observed.request_id == claim.request_id
+        is_made_since = observed.received_at >= claim.prepared.prepared_at - clock_margin_ms
+        return is_made_since and observed.request_id == claim.request_id
     if claim.since is None or observed.received_at < claim.since - clock_margin_ms:
         return False
-    is_early_enough = claim.until is None or observed.received_at < claim.until
-    return is_early_enough and _is_of_same_record(claim.prepared, observed)
+    return claim.until is None or observed.received_at < claim.until
 
 
 def fitting(claim: Claim, observations: Iterable[Observed], clock_margin_ms: int) -> tuple[Observed, ...]:
@@ -181,6 +185,8 @@ def _is_alone(prepared: Prepared, workflow: Workflow | None) -> bool:
 
 
 def _is_of_same_record(prepared: Prepared, observed: Observed) -> bool:
-    """An id that one side does not give says nothing: the observation was sent to this key for a reason."""
+    """Ids count within a profile; one that a side does not give says nothing, for the key alone brought it here."""
+    if observed.provider != prepared.origin.provider:
+        return False
     ids = ((prepared.record_id, observed.record_id), (prepared.case_id, observed.case_id))
     return all(ours is None or theirs is None or canonical_id(ours) == canonical_id(theirs) for ours, theirs in ids)

@@ -69,6 +69,7 @@ def _observation(head: WorkflowState, fact: StatusRead, now: Instant) -> Observe
         received_at=now if head.webhook_at is None else head.webhook_at,
         observed_at=now,
         request_id=request_id,
+        provider=head.provider,
     )
 
 

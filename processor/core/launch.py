@@ -189,7 +189,16 @@ def _case_read(key: LaunchState, head: Launching | None, fact: CaseRead) -> None
         return
     if is_witnessed(prepared, key.workflow_of(prepared)):
         status, at = fact.status or "", key.now
-        seen = Observed(prepared.launch_key, workflow_id, prepared.record_id, prepared.case_id, status, at, at)
+        seen = Observed(
+            prepared.launch_key,
+            workflow_id,
+            prepared.record_id,
+            prepared.case_id,
+            status,
+            received_at=at,
+            observed_at=at,
+            provider=prepared.origin.provider,
+        )
         key.see(seen, Witness.POLL)
 
 

@@ -84,6 +84,7 @@ class Observed:
     received_at: Instant  # When its first webhook came.
     observed_at: Instant
     request_id: str | None = None  # Whom our own reference names, where the provider's answer holds one.
+    provider: str = DEFAULT_PROVIDER  # The profile at which it showed itself.
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ REFERENCE_CHARS_MAX: Final = 4_096
 REFERENCE_MARK: Final = "onboarding-ref:d0c1f7f64a3f4f7e9b6f1c5f2f0f8b1e"
 
 _PARTS: Final = 3
+_LEAD: Final = f"{PREFIX}:".encode()
 _MARK: Final = REFERENCE_MARK.encode()
 
 
@@ -40,6 +41,11 @@ def with_reference(body: bytes, launch_key: str, request_id: str) -> bytes:
     if _MARK not in body:
         return body
     return body.replace(_MARK, reference_of(launch_key, request_id).encode())
+
+
+def references_in(body: bytes) -> int:
+    """Return how many texts of a rendered body look like a reference or its mark, whatever they stand within."""
+    return body.count(_LEAD)
 
 
 def _encoded(text: str) -> str:

@@ -283,6 +283,15 @@ STATUS_BODIES: dict[str, tuple[bytes, StatusRead]] = {
         b'{"status":"RUNNING","parameters":{"n":1,"a":"onboarding-ref:x","b":"%b","c":"other"}}' % REFERENCE.encode(),
         StatusRead(4, Proof.DONE, "RUNNING", None, None, None, "HTTP 200", REFERENCE),
     ),
+    "our reference twice": (
+        b'{"status":"RUNNING","parameters":{"a":"%b","b":"%b"}}' % (REFERENCE.encode(), REFERENCE.encode()),
+        StatusRead(4, Proof.DONE, "RUNNING", None, None, None, "HTTP 200", REFERENCE),
+    ),
+    "two different references": (
+        b'{"status":"RUNNING","parameters":{"a":"%b","b":"%b"}}'
+        % (REFERENCE.encode(), reference_of("record-2", "r-2").encode()),
+        StatusRead(4, Proof.DONE, "RUNNING", None, None, None, "HTTP 200"),
+    ),
     "reference elsewhere": (
         b'{"status":"RUNNING","parameters":["%b"],"name":"%b"}' % (REFERENCE.encode(), REFERENCE.encode()),
         StatusRead(4, Proof.DONE, "RUNNING", None, None, None, "HTTP 200"),

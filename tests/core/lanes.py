@@ -59,6 +59,16 @@ CATALOGUE = Catalogue(
         ),
         "inline-bare": Workflow("inline-bare", "definition-12", api=ApiVersion.TABLES, mode=Mode.LINK),
         "referred": Workflow("referred", "definition-13", record=PEOPLE, parameters={"ours": "reference"}),
+        "commented": Workflow(
+            "commented", "definition-13", record=PEOPLE, parameters={"ours": "reference", "said": "parameters.comment"}
+        ),
+        "commented-inline": Workflow(
+            "commented-inline",
+            "definition-13",
+            api=ApiVersion.TABLES,
+            record=PEOPLE,
+            parameters={"ours": "reference", "said": "parameters.comment"},
+        ),
         "returning": Workflow("returning", "definition-14", record=PEOPLE, reuse_ms=90 * DAY_MS),
         "returning-soon": Workflow("returning-soon", "definition-15", record=PEOPLE, reuse_ms=DAY_MS),
         "returning-case": Workflow(
@@ -67,6 +77,14 @@ CATALOGUE = Catalogue(
             api=ApiVersion.CASES,
             mode=Mode.LINK,
             case=CaseTemplate({"lastName": "subject.lastName"}),
+            reuse_ms=90 * DAY_MS,
+        ),
+        "returning-mail": Workflow(
+            "returning-mail",
+            "definition-16",
+            api=ApiVersion.CASES,
+            mode=Mode.LINK_SEND,
+            case=CaseTemplate({"email": "subject.email"}),
             reuse_ms=90 * DAY_MS,
         ),
         "returning-elsewhere": Workflow(

@@ -141,6 +141,14 @@ def test_our_own_reference_says_whose_a_workflow_is(record_id: str | None) -> No
     assert run.outputs == [Observed("rec-own", ID, record_id, None, "RUNNING", NOW, GRACE_OVER, "request-9")]
 
 
+def test_an_observation_says_at_which_provider_it_was_made() -> None:
+    """Launch takes it for the run of no request of another one."""
+    workflows = {"a": Workflow("a", "d", api=CASES, provider="branch")}
+    run = observing(Completion(Catalogue(workflows)), "branch")
+    run.told(status("RUNNING", record_id=None, case_id="c-1"), now=GRACE_OVER)
+    assert run.outputs == [Observed("c-1", ID, None, "c-1", "RUNNING", NOW, GRACE_OVER, provider="branch")]
+
+
 def test_a_reference_that_is_none_of_ours_counts_for_nothing() -> None:
     """Then the record says it."""
     run = observing(COMPLETION)

@@ -179,6 +179,15 @@ def test_an_observation_of_another_record_does_not_fit() -> None:
     ]
 
 
+def test_an_observation_of_another_profile_does_not_fit() -> None:
+    """Two workspaces may give the same record id: ids count within a profile."""
+    elsewhere = prepared()
+    key = unknown(replace(elsewhere, origin=replace(elsewhere.origin, provider="branch")))
+    assert key.tell(observed()) == Decision()
+    key.tell(replace(observed(), provider="branch"))
+    assert [end.workflow_id for end in key.ends()] == [W1]
+
+
 def test_of_a_workflow_that_calls_often_the_first_webhook_counts() -> None:
     """One that was heard of before the intent is not its run, in whatever order the news arrive."""
     key = sent()

@@ -231,3 +231,10 @@ def test_no_case_is_read_of_a_request_that_has_ended() -> None:
     key = held_by_reads()
     key.tell(decided(Resolution.GIVE_UP))
     assert timer_of(key, "gave/A").is_behind_evidence
+
+
+def test_a_case_shows_what_ran_at_the_provider_of_its_request() -> None:
+    """What a read shows counts for the profile that was asked."""
+    key = unknown(replace(RUN, is_own=True, origin=replace(RUN.origin, provider="branch")))
+    key.tell(shows())
+    assert [end.workflow_id for end in key.ends()] == [W1]

@@ -7,7 +7,7 @@ import pytest
 
 from processor.core.adoption import Claim, adoption, superseded
 from processor.core.launch import Fact
-from processor.core.messages import DeadLettered, Finished, Prepared, Progressed, Resolution, Started, Step
+from processor.core.messages import DeadLettered, Finished, Observed, Prepared, Progressed, Resolution, Started, Step
 from processor.core.model import DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS, Outcome, Reason, StartInputs, Timer, Witness
 from processor.core.proof import Proof
 from processor.core.state import Candidate, Decision, GaveUp, KnownWorkflow, LaunchPhase
@@ -153,13 +153,31 @@ def test_of_two_links_the_one_is_left_that_was_there_alone_when_the_workflow_sho
 
 
 def test_our_own_reference_tells_two_links_apart() -> None:
-    """It fits the request that it names and no other, whatever the record says, and needs no ownness."""
+    """It fits the request that it names and no other, and needs no ownness."""
     key = two_links(is_own=False)
-    elsewhere = replace(observed(at=T - DAY_MS, names="B"), record_id="another")
-    key.tell(elsewhere)
+    key.tell(observed(names="B"))
     assert ([end.workflow_id for end in key.ends("B")], key.ends("A")) == ([W1], [])
     key.tell(observed(W2, at=key.now, names="A"))
     assert [end.workflow_id for end in key.ends("A")] == [W2]
+
+
+@pytest.mark.parametrize(
+    "forged",
+    [
+        replace(observed(names="A"), record_id="another"),
+        replace(observed(names="A"), provider="branch"),
+        observed(at=T - 2 * MINUTE_MS - 1, names="A"),
+    ],
+    ids=["another record", "another profile", "older than the request"],
+)
+@pytest.mark.parametrize("name", [CHECK, BY_REFERENCE])
+def test_a_copied_reference_moves_nobodys_custody(name: str, forged: Observed) -> None:
+    """What shows another record or profile, or was there before the request, is not its run whomever it names."""
+    key = unknown(prepared(name=name))
+    key.tell(forged)
+    assert (key.phase, key.ends(), f"seen/{W1}" in key.state) == (LaunchPhase.UNKNOWN, [], False)
+    key.tell(observed(W2, at=T - 2 * MINUTE_MS, names="A"))
+    assert [end.workflow_id for end in key.ends()] == [W2]
 
 
 def test_the_newest_link_alone_counts_where_the_catalogue_says_so() -> None:

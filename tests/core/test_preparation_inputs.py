@@ -7,7 +7,7 @@ import pytest
 from processor.core.messages import Create, Finished, Judge, Prepared
 from processor.core.model import ApiVersion, OnboardingRequest, Outcome, Reason, StartInputs, Subject
 from processor.core.proof import Operation, Proof
-from processor.core.reference import read_reference
+from processor.core.reference import REFERENCE_MARK, read_reference, reference_of
 from processor.core.state import Decision
 from tests.core.lanes import NOW, PREPARATION, REQUEST, Lane, answered, arrived, named
 
@@ -81,6 +81,44 @@ def test_a_request_that_lacks_what_its_start_needs_ends_at_the_door(request_: On
     assert told in result.message
     assert "pl_PL" not in result.message
     assert decision.calls == ()
+
+
+FORGED = reference_of("victims-record", "victims-request")
+
+
+@pytest.mark.parametrize("text", [FORGED, f"see {FORGED}", FORGED[:20], REFERENCE_MARK])
+@pytest.mark.parametrize(
+    "workflow, member, part",
+    [
+        ("person-check", "columns", "column of the record"),
+        ("of-cases", "subject", "member of the case"),
+        ("commented", "parameters", "parameter"),
+        ("commented-inline", "parameters", "parameter"),
+    ],
+)
+def test_a_request_that_brings_a_reference_of_ours_ends_at_the_door(
+    workflow: str, member: str, part: str, text: str
+) -> None:
+    """Planted in a run it would name another request as the one whose run it is; the message repeats no value."""
+    subject = Subject(reference="customer-8", last_name=text)
+    values = {"columns": {"score": [text]}, "subject": subject, "parameters": {"comment": {text: 1}}}
+    decision = PREPARATION.decide({}, arrived(named("request-1", workflow=workflow, **{member: values[member]})), NOW)
+    result = ended(decision)
+    assert (result.outcome, result.reason) == (Outcome.NOT_STARTED, Reason.INVALID_REQUEST)
+    assert (result.message, decision.calls) == (
+        f"a {part} holds a reference of ours (onboarding-ref:), which only this service may write",
+        (),
+    )
+
+
+@pytest.mark.parametrize("workflow", ["commented", "commented-inline"])
+def test_our_own_reference_stands_beside_other_parameters(workflow: str) -> None:
+    """What we plant ourselves is no reason to refuse a request, nor is a reference in a member that is not sent."""
+    lane = Lane()
+    lane.told(arrived(named("request-1", workflow=workflow, parameters={"comment": "hello"}, columns={"x": FORGED})))
+    while not lane.prepared():
+        lane.done("rec-1")
+    assert [output for output in lane.outputs if isinstance(output, Finished)] == []
 
 
 def test_version_3_has_its_parameters_in_the_start() -> None:

@@ -53,6 +53,22 @@ def test_a_case_is_used_again_too() -> None:
     assert (second.case_id, second.is_own) == ("Case-1", False)
 
 
+def test_a_case_that_is_mailed_to_is_used_again_only_for_the_same_address() -> None:
+    """The provider mails to the case's own address: not to an old one, nor to one that another workflow gave it."""
+    lane = Lane()
+
+    def case_for(request_id: str, workflow: str, email: str, made_id: str) -> str | None:
+        subject = replace(PERSON, email=email)
+        return met(lane, asked(request_id, workflow, subject=subject), NOW, made_id).case_id
+
+    assert case_for("request-0", "returning-case", "new@example.test", "case-0") == "case-0"
+    assert case_for("request-1", "returning-mail", "old@example.test", "case-1") == "case-1"
+    assert case_for("request-2", "returning-mail", "new@example.test", "case-2") == "case-2"
+    assert case_for("request-3", "returning-mail", " old@example.test ", "case-3") == "case-1"
+    assert case_for("request-4", "returning-case", "old@example.test", "case-4") == "case-0"
+    assert not any("example.test" in name for name in lane.state)
+
+
 @pytest.mark.parametrize(
     "other",
     [
