@@ -9,7 +9,7 @@ Rules:
 - The deadline ends a request EXPIRED, once. After that, as after every give-up, a real outcome is published once
   more, as revision 2; a window without one closes in silence.
 - A webhook of a workflow that nobody started is kept for the grace period, for our own start may be on its way; then
-  one read tells which record it belongs to, and `launch` hears of it (`completion_unknown.py`).
+  reads tell which record it belongs to, and `launch` hears of it (`completion_unknown.py`).
 - A workflow gives way to a newer one of the same request, unless its end is known: then custody passes on, and nothing
   of it counts any more. A replacement may come before the start of what it replaces; it waits for it.
 - A final phase is never left, and is forgotten later than anyone keeps telling us of it.
@@ -37,7 +37,7 @@ from processor.core.completion_steps import (
     result_of,
     wait,
 )
-from processor.core.completion_unknown import forget_later, grace_over, observed, webhook_early
+from processor.core.completion_unknown import grace_over, observed, observing_over, webhook_again, webhook_early
 from processor.core.keys import canonical_id, launch_key
 from processor.core.messages import (
     CustodyUnreadable,
@@ -106,6 +106,7 @@ def _began(terms: Terms, head: WorkflowState | None, fact: Started, now: Instant
         status=fact.status,
         polls=0,
         silent=(),
+        refused=(),
         is_hinted=head is not None and head.webhook_at is not None,
         failures=0,
         closes_at=fact.origin.deadline_at if fact.revision == 1 else now + terms.policy.amendment_ms,
@@ -367,7 +368,7 @@ RULES: Mapping[tuple[Phase | None, type[Fact]], Callable[..., Decision]] = {
     (Phase.OBSERVING, Resumed): _resumed,
     (Phase.FORGETTING, Started): _began,
     (Phase.FORGETTING, Replaced): _replaced_early,
-    (Phase.FORGETTING, WebhookReceived): _ignored,
+    (Phase.FORGETTING, WebhookReceived): webhook_again,
     (Phase.FORGETTING, CustodyUnreadable): _unreadable,
     (Phase.FORGETTING, StatusRead): _ignored,
     (Phase.FORGETTING, ResultRead): _ignored,
@@ -418,7 +419,7 @@ RULES: Mapping[tuple[Phase | None, type[Fact]], Callable[..., Decision]] = {
 # phase -> what happens when it closes by itself.
 CLOSING: Mapping[Phase, Callable[[Terms, WorkflowState, Instant], Decision]] = {
     Phase.EARLY: grace_over,
-    Phase.OBSERVING: forget_later,
+    Phase.OBSERVING: observing_over,
     Phase.FORGETTING: _forgotten,
     Phase.REPLACED: _forgotten,
     Phase.RUNNING: _window_over,

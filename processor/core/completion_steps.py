@@ -29,8 +29,10 @@ class CompletionPolicy:
     """How long we wait, ask and remember."""
 
     grace_ms: int = 10 * SECOND_MS  # A webhook waits that long for our own start.
-    observing_ms: int = DAY_MS  # Reads about a workflow that nobody started are tried that long.
-    refusals_max: int = 3  # "No such workflow" that often: it is nobody's.
+    observing_ms: int = DAY_MS  # Whose a workflow is may stay unanswered that long, by some version.
+    refused_ms: int = 5 * MINUTE_MS  # "No such workflow" that long, by every version: it is nobody's.
+    refused_poll_ms: int = 5 * SECOND_MS  # Doubled with each refusal.
+    unknown_reads_max: int = 32  # A webhook does not make us ask anew whose a workflow is after that many reads.
     forgetting_ms: int = 10 * MINUTE_MS  # Longer than the provider repeats a webhook.
     answer_lost_ms: int = 10 * MINUTE_MS  # An answer that is not there by then is asked for again.
     confirm_ms: int = 5 * SECOND_MS  # Between two reads of a failure status.
@@ -135,12 +137,13 @@ def api_asked(catalogue: Catalogue, head: WorkflowState) -> ApiVersion:
 
 
 def apis_of(catalogue: Catalogue, provider: str) -> tuple[ApiVersion, ...]:
-    """Return the versions that may tell whose an unknown workflow is: those that the catalogue uses, most used first.
+    """Return the versions that may tell whose an unknown workflow is: all, those first that the catalogue uses.
 
-    Then the older ones, whose runs may be open although every workflow has moved on.
+    Among these version 3 comes first, for it alone repeats our own reference, then the most used. The others follow,
+    for runs of theirs may be open although every workflow has moved on.
     """
     used = Counter(workflow.api for workflow in catalogue.serving(provider))
-    return tuple(sorted({*used, ApiVersion.CASES, ApiVersion.RECORDS}, key=lambda api: (-used[api], api)))
+    return tuple(sorted(ApiVersion, key=lambda api: (not (used[api] and api is ApiVersion.TABLES), -used[api], api)))
 
 
 def read_failed(head: WorkflowState, fact: StatusRead | ResultRead, now: Instant) -> Decision:

@@ -232,6 +232,8 @@ class WorkflowState:
     silent: tuple[ApiVersion, ...] = ()  # While observing: versions whose answer did not say whom it belongs to.
     running_at: Instant | None = None  # When a read last said that it still runs.
     is_hinted: bool = False  # A webhook came since the start: the end is near, so polls begin anew with short waits.
+    refused: tuple[ApiVersion, ...] = ()  # While observing: versions that know no such workflow.
+    is_told: bool = False  # Launch heard of it: a further webhook says nothing new.
 
 
 Part: TypeAlias = (

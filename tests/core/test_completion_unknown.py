@@ -16,6 +16,7 @@ from tests.core.workflows import (
     ID,
     NOW,
     ORIGIN,
+    POLICY,
     STARTED,
     Run,
     read_status,
@@ -101,15 +102,12 @@ def test_a_workflow_of_version_1_is_told_under_its_case() -> None:
 @pytest.mark.parametrize(
     "answers",
     [
-        [status("COMPLETED", attempt, record_id=None) for attempt in (1, 2)],
-        [status("COMPLETED", attempt, record_id=" ") for attempt in (1, 2)],
-        [status(None, attempt, proof=Proof.REFUSED) for attempt in (1, 2, 3)],
-        [status(None, 1, proof=Proof.REFUSED), status(None, 2, proof=Proof.UNKNOWN)]
-        + [status(None, attempt, proof=Proof.REFUSED) for attempt in (3, 4)],
+        [status("COMPLETED", attempt, record_id=None) for attempt in (1, 2, 3)],
+        [status("COMPLETED", attempt, record_id=" ") for attempt in (1, 2, 3)],
     ],
 )
 def test_a_workflow_without_a_trace_is_forgotten_unannounced(answers: list[StatusRead]) -> None:
-    """No record in any version's answer, or three times no such workflow: there is nobody to tell."""
+    """No record in any version's answer: there is nobody to tell."""
     run = observing()
     for answer in answers[:-1]:
         run.told(answer, now=GRACE_OVER)
@@ -120,9 +118,89 @@ def test_a_workflow_without_a_trace_is_forgotten_unannounced(answers: list[Statu
     assert (run.head.phase, run.outputs) == (CompletionPhase.FORGETTING, [])
 
 
+def judged(run: Run) -> int:
+    """Let every version refuse until the workflow is nobody's; return when it is."""
+    now = GRACE_OVER
+    while run.phase is CompletionPhase.OBSERVING:
+        if not run.head.is_waiting:
+            assert run.head.timer is not None
+            now = run.head.timer.due_at
+            run.wakes()
+        run.told(status(None, run.head.attempt, proof=Proof.REFUSED), now=now)
+    return now
+
+
+def test_a_workflow_that_no_version_knows_for_five_minutes_is_nobodys() -> None:
+    """It may be slow to appear; a foreign one costs a handful of reads."""
+    run = observing()
+    assert judged(run) == GRACE_OVER + POLICY.refused_ms
+    assert (run.phase, run.outputs) == (CompletionPhase.FORGETTING, [])
+    assert {call.api for call in run.calls if isinstance(call, ReadStatus)} == set(ApiVersion)
+    assert 5 <= len(run.calls) <= 8
+
+
+def test_a_version_that_does_not_answer_is_waited_for_although_all_others_refuse() -> None:
+    """It may be the one that knows the workflow; after a day it is given up, for the others did answer."""
+    run = observing()
+    now = GRACE_OVER
+    for _ in range(1_000):
+        if not run.head.is_waiting:
+            assert run.head.timer is not None
+            now = run.head.timer.due_at
+            run.wakes()
+        if run.phase is not CompletionPhase.OBSERVING:
+            break
+        last = run.calls[-1]
+        assert isinstance(last, ReadStatus)
+        proof = Proof.UNKNOWN if last.api is ApiVersion.CASES else Proof.REFUSED
+        run.told(status(None, last.attempt, proof=proof), now=now)
+    assert (now, run.phase, run.outputs) == (GRACE_OVER + DAY_MS, CompletionPhase.FORGETTING, [])
+
+
+def test_a_newer_webhook_of_a_workflow_that_was_nobodys_makes_us_ask_anew() -> None:
+    """The provider knows it after all, and launch hears of it with the time of the first webhook."""
+    run = observing()
+    now = judged(run)
+    assert run.told(webhook(NOW), now=now) == Decision()
+    (call,) = run.told(webhook(now + 1), now=now + 1).calls
+    assert run.phase is CompletionPhase.OBSERVING
+    run.told(status("COMPLETED", call.attempt), now=now + 2)
+    assert run.outputs == [Observed("rec-1", ID, "rec-1", None, "COMPLETED", received_at=NOW, observed_at=now + 2)]
+    assert run.told(webhook(now + 3), now=now + 3) == Decision()
+
+
+def test_webhooks_without_end_of_a_foreign_workflow_cost_a_bounded_number_of_reads() -> None:
+    """Its answers name nobody, whatever comes."""
+    run = observing()
+    for second in range(1_000):
+        while run.phase is CompletionPhase.OBSERVING:
+            run.told(status("RUNNING", run.head.attempt, record_id=None))
+        run.told(webhook(NOW + second + 1))
+    assert len(run.calls) < POLICY.unknown_reads_max + len(ApiVersion)
+    assert run.wakes() == Decision({"head": None})
+
+
+@pytest.mark.parametrize("proof", [Proof.OUR_FAULT, Proof.NOT_SENT, Proof.UNKNOWN, Proof.WAIT, None])
+def test_an_unknown_workflow_is_kept_as_long_as_no_read_is_answered(proof: Proof | None) -> None:
+    """Its webhook may be the only trace of a run whose answer was lost: no outage, however long, may lose it."""
+    run = observing()
+    for _ in range(1_500):
+        assert run.head.timer is not None
+        now = run.head.timer.due_at
+        run.wakes()
+        if run.head.is_waiting and proof is not None:
+            run.told(status(None, run.head.attempt, proof=proof), now=now)
+    assert now > GRACE_OVER + 2 * DAY_MS
+    assert (run.phase, run.outputs) == (CompletionPhase.OBSERVING, [])
+    if not run.head.is_waiting:
+        run.wakes()
+    run.told(status("COMPLETED", run.head.attempt), now=now)
+    assert [type(output) for output in run.outputs] == [Observed]
+
+
 @pytest.mark.parametrize("proof", [Proof.OUR_FAULT, Proof.NOT_SENT, Proof.UNKNOWN, Proof.WAIT])
-def test_a_failed_read_of_an_unknown_workflow_is_repeated_for_a_day(proof: Proof) -> None:
-    """Its webhook may be the only trace of a run whose answer was lost, so an outage must not lose it."""
+def test_a_failed_read_of_an_unknown_workflow_is_repeated_ever_more_slowly(proof: Proof) -> None:
+    """A day without the provider costs a read every few minutes."""
     run = observing()
     run.told(status(None, proof=proof), now=GRACE_OVER)
     assert run.head.timer == Timer(GRACE_OVER + retry_ms(1, seed=ID))
@@ -135,13 +213,13 @@ def test_a_failed_read_of_an_unknown_workflow_is_repeated_for_a_day(proof: Proof
         read_status(3, workflow=None),
     ]
     attempts = 3
-    while run.phase is CompletionPhase.OBSERVING:
+    now = GRACE_OVER
+    while now < GRACE_OVER + DAY_MS:
         assert run.head.timer is not None
         now = run.head.timer.due_at
         run.wakes()
         attempts += 1
         run.told(status(None, run.head.attempt, proof=proof), now=now)
-    assert (now, run.head.phase, run.outputs) == (GRACE_OVER + DAY_MS, CompletionPhase.FORGETTING, [])
     assert attempts < 24 * 60
 
 

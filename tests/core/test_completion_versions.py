@@ -90,29 +90,32 @@ def test_a_result_says_whether_the_workflow_may_have_been_run_twice(*, is_rerun:
 @pytest.mark.parametrize(
     "apis, asked",
     [
-        ([RECORDS], [RECORDS, CASES]),
-        ([TABLES, CASES], [CASES, TABLES, RECORDS]),
-        ([CASES, TABLES, TABLES], [TABLES, CASES, RECORDS]),
-        ([TABLES, RECORDS, CASES, RECORDS], [RECORDS, CASES, TABLES]),
-        ([], [CASES, RECORDS]),
+        ([RECORDS], [RECORDS, CASES, TABLES]),
+        ([TABLES, CASES], [TABLES, CASES, RECORDS]),
+        ([CASES, RECORDS, RECORDS], [RECORDS, CASES, TABLES]),
+        ([TABLES, RECORDS, CASES, RECORDS], [TABLES, RECORDS, CASES]),
+        ([], [CASES, RECORDS, TABLES]),
     ],
 )
 def test_an_unknown_workflow_is_asked_for_by_each_version_that_may_have_started_it(
     apis: list[ApiVersion], asked: list[ApiVersion]
 ) -> None:
-    """An answer that names nobody makes us try the next version at once, the most used first.
+    """Version 3 first where it is used, for it alone repeats our reference; then the most used, then the rest.
 
-    The older versions are tried although no workflow speaks them now: a run of them may still be open.
+    All are tried although no workflow speaks them now: a run of them may still be open. An answer that names nobody,
+    or a first refusal, makes us try the next at once.
     """
-    run = observing(of(*apis))
-    for attempt in range(1, len(asked) + 1):
-        run.told(nameless(attempt), now=GRACE_OVER)
-    assert (apis_read(run), run.head.phase, run.outputs) == (asked, CompletionPhase.FORGETTING, [])
+    for proof in (Proof.DONE, Proof.REFUSED):
+        run = observing(of(*apis))
+        for attempt in range(1, len(asked) + 1):
+            run.told(nameless(attempt, proof), now=GRACE_OVER)
+        assert (apis_read(run), run.outputs) == (asked, [])
+        assert (run.phase is CompletionPhase.FORGETTING) is (proof is Proof.DONE)
 
 
 def test_a_failed_read_loses_no_version() -> None:
     """Each version that did not answer yet is asked again, and the one that named nobody is not."""
-    run = observing(of(CASES, RECORDS, TABLES))
+    run = observing(of(CASES, RECORDS))
     answers = [Proof.UNKNOWN, Proof.DONE, Proof.UNKNOWN, Proof.WAIT, Proof.UNKNOWN]
     for attempt, proof in enumerate(answers, 1):
         run.told(nameless(attempt, proof), now=GRACE_OVER)
