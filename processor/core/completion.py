@@ -10,8 +10,9 @@ Rules:
   more, as revision 2; a window without one closes in silence.
 - A webhook of a workflow that nobody started is kept for the grace period, for our own start may be on its way; then
   reads tell which record it belongs to, and `launch` hears of it (`completion_unknown.py`).
-- A workflow gives way to a newer one of the same request, unless its end is known: then custody passes on, and nothing
-  of it counts any more. A replacement may come before the start of what it replaces; it waits for it.
+- A workflow gives way to a newer one of the same request, unless it has ended, which one more read tells: then custody
+  passes on, and nothing of it counts any more. A replacement that comes before the start of what it replaces waits for
+  it, and needs no read.
 - A final phase is never left, and is forgotten later than anyone keeps telling us of it.
 
 `WorkflowState.poll_at` is when to read next, or again while a read is open, should its answer be lost;
@@ -134,16 +135,24 @@ def _claimed_again(_: Terms, head: WorkflowState, fact: Started, now: Instant) -
 
 
 def _replaced(terms: Terms, head: WorkflowState, fact: Replaced, now: Instant) -> Decision:
-    """Give way to the newer workflow; to one of a request that was refused here, as an amendment."""
+    """Read before it gives way, for it may have ended; that of a request that was refused here is an amendment."""
     started, request_id = head.started, fact.started.origin.request_id
     if canonical_id(fact.workflow_id) == canonical_id(fact.started.workflow_id):
         return Decision()
     if started is None or started.origin.request_id != request_id:
         is_undetermined = request_id in head.claimed_by
         return Decision(outputs=(replace(fact.started, revision=2),)) if is_undetermined else Decision()
-    if head.phase in {Phase.FETCHING, Phase.ENDED}:
-        return Decision()  # Its request has its result, or is about to.
-    return end(terms.policy, head, replace(fact.started, revision=started.revision), now)
+    if head.phase in {Phase.FETCHING, Phase.ENDED} or head.newer is not None:
+        return Decision()  # Its request has its result, or is about to; or it is told again.
+    head = replace(head, newer=fact.started)
+    if head.is_waiting:
+        return kept(replace(head, has_hint=True))  # The open read may have been answered before the end.
+    return kept(head) if head.ended_badly_reads else read(terms, head, now)
+
+
+def _gives_way(terms: Terms, head: WorkflowState, started: Started, newer: Started, now: Instant) -> Decision:
+    """Pass custody on: the request goes on with the newer workflow."""
+    return end(terms.policy, head, replace(newer, revision=started.revision), now)
 
 
 def _replaced_early(terms: Terms, head: WorkflowState | None, fact: Replaced, now: Instant) -> Decision:
@@ -231,6 +240,8 @@ def _status_read(terms: Terms, head: WorkflowState, fact: StatusRead, now: Insta
 def _read_in_vain(terms: Terms, head: WorkflowState, started: Started, now: Instant) -> Decision:
     if head.has_hint:
         return read(terms, replace(head, polls=0), now)
+    if head.newer is not None:
+        return _gives_way(terms, head, started, head.newer, now)
     poll_at = _next_poll_at(terms, head, started, now)
     return wait(replace(head, polls=head.polls + 1, failures=0), poll_at)
 
@@ -240,7 +251,7 @@ def _ended_well(terms: Terms, head: WorkflowState, started: Started, now: Instan
     workflow = terms.workflow_of(started)
     if not wants_result(workflow):
         return _completed(terms, head, started, PublishedResult(result_omitted=NOT_CONFIGURED), now)
-    return read(terms, replace(head, phase=Phase.FETCHING), now)
+    return read(terms, replace(head, phase=Phase.FETCHING, newer=None), now)
 
 
 def _ended_badly(terms: Terms, head: WorkflowState, started: Started, now: Instant) -> Decision:
@@ -304,6 +315,8 @@ def _window_over(terms: Terms, head: WorkflowState, now: Instant) -> Decision:
     started = head.started
     if started is None:
         return forgotten()
+    if head.newer is not None:
+        return _gives_way(terms, head, started, head.newer, now)
     if started.revision == 1:
         return _expired(terms, head, started, now)
     if head.phase is Phase.FETCHING:

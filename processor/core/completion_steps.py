@@ -174,6 +174,7 @@ def end(policy: CompletionPolicy, head: WorkflowState, output: Finished | Starte
         poll_at=None,
         closes_at=remembered_until(policy, head.started, now),
         is_waiting=False,
+        newer=None,
     )
     return kept(ended, outputs=(output,))
 

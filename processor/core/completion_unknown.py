@@ -73,7 +73,7 @@ def observed(terms: Terms, head: WorkflowState, fact: StatusRead, now: Instant) 
 
 
 def _refused(terms: Terms, head: WorkflowState, now: Instant) -> Decision:
-    """Ask by the next version; once each has refused, by each again after growing waits, until it lasted long enough."""
+    """Ask by the next version; once each has refused, by each again after growing waits, until it lasted."""
     api, apis = api_asked(terms.catalogue, head), apis_of(terms.catalogue, head.provider)
     is_first = api not in head.refused
     refused = (*head.refused, api) if is_first else head.refused

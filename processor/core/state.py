@@ -234,6 +234,7 @@ class WorkflowState:
     is_hinted: bool = False  # A webhook came since the start: the end is near, so polls begin anew with short waits.
     refused: tuple[ApiVersion, ...] = ()  # While observing: versions that know no such workflow.
     is_told: bool = False  # Launch heard of it: a further webhook says nothing new.
+    newer: Started | None = None  # It gives way to this one, unless the next read says that it has ended.
 
 
 Part: TypeAlias = (

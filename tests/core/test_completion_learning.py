@@ -140,6 +140,6 @@ def test_after_a_webhook_polls_begin_anew_with_short_waits_whatever_was_learnt()
 def test_a_webhook_of_an_ended_workflow_without_a_witness_changes_nothing() -> None:
     """A repeated timer neither."""
     run = LearningRun()
-    run.told(STARTED, Replaced("9E8D-1", NEWER))
+    run.told(STARTED, Replaced("9E8D-1", NEWER), status("RUNNING"))
     assert run.phase is CompletionPhase.ENDED
     assert run.told(webhook()) == run.told(TimerFired("head", NOW)) == Decision()

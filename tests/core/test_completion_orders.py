@@ -13,7 +13,17 @@ from dataclasses import dataclass, field, replace
 import pytest
 
 from processor.core.completion import Fact
-from processor.core.messages import Call, Finished, ReadResult, ReadStatus, Resumed, Started, TimerFired
+from processor.core.messages import (
+    Call,
+    Finished,
+    Output,
+    ReadResult,
+    ReadStatus,
+    Resumed,
+    Started,
+    StatusRead,
+    TimerFired,
+)
 from processor.core.proof import Proof
 from processor.core.state import CompletionPhase, Part, WorkflowState
 from tests.core.workflows import (
@@ -65,6 +75,8 @@ class World:
             for output in decision.outputs
             if isinstance(output, Finished | Started)
         )
+        if self.head is not None and self.head.started is not None:
+            _check_way(self.head, fact, decision.outputs)
         world = World(now, state, decision.calls[0] if decision.calls else self.call, told, results)
         assert len(decision.calls) <= 1
         world.check()
@@ -77,6 +89,20 @@ class World:
             assert len(told) == 1 or (len(told) == 2 and told[0] in AMENDABLE and told[1] in AMENDMENTS), told
             assert told[0].endswith(" 1"), told
             assert request_id in self.told
+
+
+def _check_way(head: WorkflowState, fact: Fact, outputs: tuple[Output, ...]) -> None:
+    """One that runs gives way only when a read behind its replacement found no end, or when its time is over."""
+    passed_on = [o for o in outputs if isinstance(o, Started) and o.origin.request_id == ORIGIN.request_id]
+    if not passed_on or head.phase is CompletionPhase.REPLACED or _holder(head) != ORIGIN.request_id:
+        return
+    assert head.newer is not None
+    assert isinstance(fact, StatusRead | TimerFired), fact
+    assert not isinstance(fact, StatusRead) or (fact.status not in TRUTHS and not head.has_hint), fact
+
+
+def _holder(head: WorkflowState) -> str | None:
+    return head.started.origin.request_id if head.started else None
 
 
 def _words(output: Finished | Started) -> str:

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from processor.core.completion import Fact
-from processor.core.messages import CustodyUnreadable, Started
+from processor.core.messages import CustodyUnreadable, Resumed, Started, StatusRead
 from processor.core.model import DAY_MS, Timer, Witness
 from processor.core.proof import Proof
 from processor.core.state import CompletionPhase, Decision
@@ -49,17 +49,66 @@ def expired() -> Run:
         [OTHER, STARTED],
     ],
 )
-def test_a_running_workflow_gives_way_without_a_result(facts: list[Fact]) -> None:
-    """Custody passes to the newer one, and nothing of the older counts any more; a failure read once is no end."""
+@pytest.mark.parametrize("answer", [status("RUNNING"), status("ODD"), status(None), status(None, proof=Proof.REFUSED)])
+def test_a_running_workflow_gives_way_without_a_result(facts: list[Fact], answer: StatusRead) -> None:
+    """A read behind the replacement finds no end: custody passes on, and nothing of the older counts any more."""
     run = Run()
     run.told(*facts)
     newer = NEWER if facts[0] is STARTED else OTHER_NEWER
     results = run.results()
-    assert run.told(replaced(newer)).outputs == (newer,)
-    assert run.head.timer == Timer(DEADLINE + 8 * DAY_MS, is_behind_evidence=True)
+    was_open = run.head.is_waiting
+    run.told(replaced(newer))
+    assert run.told(replaced(newer)) == Decision()
+    if was_open:
+        assert run.told(replace(answer, attempt=run.head.attempt)).outputs == ()  # Asked before the replacement came.
+    if not run.head.is_waiting:
+        run.wakes()
+    assert run.told(replace(answer, attempt=run.head.attempt)).outputs == (newer,)
+    assert run.head.newer is None
+    assert run.head.timer is not None
+    assert run.head.timer.due_at >= DEADLINE + 8 * DAY_MS
     late: list[Fact] = [facts[0], webhook(), status("COMPLETED"), result(), replaced(newer)]
     assert [run.told(fact) for fact in late] == [Decision()] * len(late)
     assert (run.phase, run.results()) == (CompletionPhase.ENDED, results)
+
+
+@pytest.mark.parametrize("before", [[], [webhook()], [webhook(), status("FAILED")]])
+def test_a_workflow_that_had_ended_when_its_replacement_came_is_the_result(before: list[Fact]) -> None:
+    """Its webhook is on its way: the read behind the replacement finds the end, and the newer one is dropped."""
+    for word, outcome in (("COMPLETED", "COMPLETED"), ("FAILED", "FAILED")):
+        run = Run()
+        run.told(STARTED, *before, replaced())
+        for _ in range(3):
+            if run.phase is CompletionPhase.RUNNING:
+                if not run.head.is_waiting:
+                    run.wakes()
+                run.told(status(word, run.head.attempt))
+        if run.phase is CompletionPhase.FETCHING:
+            run.told(result(run.head.attempt))
+        assert run.results() == [f"request-1 {outcome} 1"]
+        assert (run.phase, run.head.newer, [o for o in run.outputs if isinstance(o, Started)]) == ("ended", None, [])
+
+
+def test_a_read_that_fails_before_it_gives_way_is_repeated_until_the_deadline() -> None:
+    """Then the newer one has custody, with the same deadline: it is what ends the request."""
+    run = Run()
+    run.told(STARTED, replaced())
+    now = NOW
+    while not run.outputs:
+        if run.head.is_waiting:
+            run.told(status(None, run.head.attempt, proof=Proof.UNKNOWN), now=now)
+        assert run.head.timer is not None
+        now = run.head.timer.due_at
+        run.wakes()
+    assert (now, run.outputs, run.phase) == (DEADLINE, [NEWER], CompletionPhase.ENDED)
+
+
+def test_a_new_owner_reads_again_before_it_gives_way() -> None:
+    """The replacement is part of the state."""
+    run = Run()
+    run.told(STARTED, replaced())
+    (call,) = run.told(Resumed("head")).calls
+    assert run.told(status("RUNNING", call.attempt)).outputs == (NEWER,)
 
 
 def test_a_newer_workflow_is_followed_in_the_revision_of_the_older() -> None:
@@ -67,7 +116,9 @@ def test_a_newer_workflow_is_followed_in_the_revision_of_the_older() -> None:
     amending = Run()
     amending.told(replace(STARTED, revision=2, told_by=Witness.WEBHOOK))
     for run in (expired(), amending):
-        assert run.told(replaced()).outputs == (replace(NEWER, revision=2),)
+        run.told(replaced())
+        run.told(status("RUNNING", run.head.attempt))
+        assert run.outputs[-1] == replace(NEWER, revision=2)
         assert run.phase is CompletionPhase.ENDED
 
 
