@@ -1,7 +1,7 @@
 """The ingestor: genuine webhooks into Kafka, and nothing else. It needs no state, no API budget and no group."""
 
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from http import HTTPStatus
 from ipaddress import ip_network
@@ -20,7 +20,7 @@ from processor.core.keys import canonical_id
 from processor.core.messages import WebhookReceived
 from processor.core.model import DEFAULT_PROVIDER, Instant
 from processor.core.webhook import BodyPaths
-from processor.errors import SettingsInvalid, UndecodableMessage
+from processor.errors import UndecodableMessage
 from processor.logs import LineWindow
 from processor.roles.profile_keys import ProfileKeys
 from processor.settings import Settings, WebhookSettings
@@ -55,7 +55,6 @@ class Ingestor:
         self._version = version
         self._windows: dict[str, LineWindow] = {}
         webhook, profiles = settings.webhook, settings.profiles()
-        _check_names(webhook, profiles.keys())
         self._keys = {name: ProfileKeys(name, api, webhook, metrics) for name, api in profiles.items()}
         self._listener = WebListener(self._app(), _listener_limits(webhook))
         self.port = webhook.port
@@ -128,15 +127,6 @@ class Ingestor:
 def path_of(path: str, provider: str) -> str:
     """Return the path that takes the webhooks of a provider profile."""
     return path if provider == DEFAULT_PROVIDER else f"{path.rstrip('/')}/{provider}"
-
-
-def _check_names(webhook: WebhookSettings, profiles: Collection[str]) -> None:
-    unknown = sorted(webhook.key_base_urls_by_name().keys() - profiles)
-    if unknown:
-        raise SettingsInvalid(
-            f"PROCESSOR_WEBHOOK__KEY_BASE_URLS: there is no provider profile {', '.join(unknown)}; "
-            f"there are {', '.join(sorted(profiles))}"
-        )
 
 
 def body_paths(webhook: WebhookSettings) -> BodyPaths:

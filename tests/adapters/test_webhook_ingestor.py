@@ -17,7 +17,6 @@ from prometheus_client import CollectorRegistry
 from processor.adapters.acked_producer import AckedProducer
 from processor.adapters.codec import Codec
 from processor.core.messages import WebhookReceived
-from processor.errors import SettingsInvalid
 from processor.roles.ingestor import Ingestor, path_of
 from processor.settings import Settings
 from processor.telemetry import WebhookMetrics
@@ -273,16 +272,3 @@ async def test_trouble_of_ours_is_told_to_the_log_alone() -> None:
 def test_the_path_of_a_profile(path: str, name: str, expected: str) -> None:
     """The default has the configured path, another profile its name below it."""
     assert path_of(path, name) == expected
-
-
-def test_keys_of_a_profile_that_is_not_there_stop_the_start() -> None:
-    """A misspelt name would silently ask the wrong address, so it is refused, with the names there are."""
-    settings = Settings.model_validate({"webhook": {"key_base_urls": "eu=https://a"}, "api": {"base_url": "https://b"}})
-    with pytest.raises(SettingsInvalid, match="no provider profile eu; there are default"):
-        Ingestor(
-            settings,
-            AckedProducer({}, make_producer=lambda _: FakeBroker()),
-            WebhookMetrics(CollectorRegistry()),
-            clock=lambda: NOW,
-            version="1",
-        )
