@@ -13,7 +13,7 @@ LOCAL_ONLY := not broker and not registry and not slow and not storm
 help:
 	@echo "make demo    run the whole job on embedded servers: ARGS='--bootstrap-servers … --requests FILE'"
 	@echo "make check   formatter, linters, types and the tests that need no server: under 20 s"
-	@echo "make test    every test, with a real broker and a real schema registry: under 10 min"
+	@echo "make test    every test, with a real broker and a real schema registry: about 11 min on two cores"
 	@echo "make jars    fetch the broker and the registry that tests start (into .cache)"
 	@echo "make lock    choose the newest allowed dependencies again (UPGRADE=) and write the locks"
 	@echo "make clean   remove everything that make made"
