@@ -297,9 +297,9 @@ class StateSettings(_Section):
     directory: Path = Field(default=Path("state"), description="Where the local copy lies; losing it costs a restore")
     store: Literal["rocksdb", "memory"] = Field(default="rocksdb", description="rocksdb, or memory for small states")
     write_format: int = Field(
-        default=1,
-        ge=1,
-        le=1,
+        default=2,
+        ge=2,
+        le=2,
         description="Format in which internal records are written; raise it when all instances can read the next one",
     )
 

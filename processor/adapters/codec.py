@@ -60,7 +60,7 @@ PARTS: tuple[type, ...] = typing.get_args(Part)
 # Kept while a key is parked.
 ANSWERS: tuple[type, ...] = (CallAnswered, VerdictReached, StatusRead, ResultRead, CaseRead, EvidenceJudged)
 KEPT: frozenset[type] = frozenset({Origin, Prepared, PendingRequest, Started})  # Stay as they are through many writes.
-WRITE_FORMAT = 1  # Written unless a setting says otherwise; raised one release after the format came.
+WRITE_FORMAT = 2  # The format before cannot hold links and further links, so it is read and no longer written.
 PREFIX_BYTES = 2
 
 Convert: TypeAlias = Callable[[Any], Any]

@@ -5,12 +5,20 @@ import types
 import typing
 from collections.abc import Mapping
 from enum import IntEnum, StrEnum
+from io import BytesIO
 from typing import Any, TypeAlias
 
 import pytest
+from fastavro import parse_schema, schemaless_writer
 
 from processor.adapters.codec import ANSWERS, MESSAGES, PARTS, Codec
-from processor.adapters.schema_files import internal_formats, internal_schemas
+from processor.adapters.schema_files import (
+    INTERNAL_NAMESPACE,
+    internal_formats,
+    internal_schemas,
+    self_contained,
+    without_logical_types,
+)
 from processor.core import messages, state
 from processor.core.model import Origin, StartInputs, Timer
 from processor.core.state import KnownRequest
@@ -138,6 +146,44 @@ def test_damage_is_named_and_not_quoted(data: bytes, reason: str) -> None:
     assert caught.value.__cause__ is None
 
 
+def older_value(schema: object, schemas: Mapping[str, Mapping[str, Any]], *, is_full: bool) -> Any:  # noqa: ANN401
+    """Return a value of an older schema, with every optional member or none."""
+    if isinstance(schema, list):
+        return older_value(schema[1], schemas, is_full=is_full) if is_full else None
+    if isinstance(schema, dict) and "type" in schema and schema["type"] in {"array", "map"}:
+        return [] if schema["type"] == "array" else {}
+    kind = schema["type"] if isinstance(schema, dict) else schema
+    if isinstance(kind, str) and kind.startswith("onboarding.internal."):
+        return older_record(kind.rpartition(".")[2], schemas, is_full=is_full)
+    return {"string": "x", "long": 7, "boolean": True, "bytes": b"x"}[str(kind)]
+
+
+def older_record(name: str, schemas: Mapping[str, Mapping[str, Any]], *, is_full: bool) -> dict[str, Any]:
+    """Return a record of an older format; a field that holds a word of a closed list has one that it names."""
+    record = {}
+    for field in schemas[name]["fields"]:
+        _, listed, words = field["doc"].partition("One of: ")
+        is_word = bool(listed) and "string" in str(field["type"])
+        value = words.split(",")[0].strip(" .") if is_word else older_value(field["type"], schemas, is_full=is_full)
+        record[field["name"]] = None if is_word and isinstance(field["type"], list) and not is_full else value
+    return record
+
+
+@pytest.mark.parametrize("is_full", [True, False])
+@pytest.mark.parametrize("number", [number for number in internal_formats() if number < NEWEST])
+def test_what_older_builds_wrote_is_read(number: int, *, is_full: bool) -> None:
+    """State and custody outlive the build that wrote them: every type of every format is read into today's shape."""
+    schemas = internal_schemas(number)
+    known = [cls for cls in ALL if cls.__name__ in schemas]
+    assert known
+    for cls in known:
+        whole = self_contained(cls.__name__, schemas, INTERNAL_NAMESPACE)
+        buffer = BytesIO()
+        schema = parse_schema(without_logical_types(whole))
+        schemaless_writer(buffer, schema, older_record(cls.__name__, schemas, is_full=is_full))
+        assert type(CODEC.decode(bytes((number, whole["typeNumber"])) + buffer.getvalue())) is cls
+
+
 def test_a_newer_format_stops_the_partition() -> None:
     """Going on over a record of a newer build would lose what it says."""
     with pytest.raises(StateUnreadable, match="newer build"):
@@ -177,8 +223,8 @@ FIRST, SECOND = sample_schema(), sample_schema(EXTRA)
 
 def test_two_builds_read_each_other_in_a_rollout() -> None:
     """The new build reads both formats and writes the old one until it is told otherwise; both understand that."""
-    old = Codec([Old.Sample], formats={1: FIRST})
-    careful = Codec([New.Sample], formats={1: FIRST, 2: SECOND})
+    old = Codec([Old.Sample], formats={1: FIRST}, write_format=1)
+    careful = Codec([New.Sample], formats={1: FIRST, 2: SECOND}, write_format=1)
     switched = Codec([New.Sample], formats={1: FIRST, 2: SECOND}, write_format=2)
     rich = New.Sample("a", ("b",))
     assert old.decode(careful.encode(rich)) == Old.Sample("a")
