@@ -20,7 +20,7 @@ from processor.adapters.api_answers import (
     secret_of,
     text_of,
 )
-from processor.adapters.calling import ApiCall, ApiFact, operation_of
+from processor.adapters.calling import ApiCall, ApiFact, operation_of, unanswered
 from processor.adapters.http import HttpAnswer, HttpFailure, Reason, Sent
 from processor.core.catalogue import Catalogue
 from processor.core.messages import (
@@ -174,16 +174,7 @@ class Facts:
 
 def fact_of(call: ApiCall, ending: Ending, why: str) -> ApiFact:
     """Return the fact of a call without an answer that could be read."""
-    proof = proof_of(operation_of(call), ending)
-    match call:
-        case StartWorkflow() | Create():
-            return CallAnswered(call.operation, call.attempt, proof, None, None, None, why, call.request_id)
-        case ReadStatus():
-            return StatusRead(call.attempt, proof, None, None, None, None, why)
-        case ReadResult():
-            return ResultRead(call.attempt, proof, None, 0, None, None, why)
-        case ReadCase():
-            return CaseRead(call.request_id, call.attempt, proof, None, None, None, why)
+    return unanswered(call, proof_of(operation_of(call), ending), why)
 
 
 def _ending_of(failure: HttpFailure) -> Ending:

@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from processor.adapters.calling import ApiCall, ApiFact, not_sent
+from processor.adapters.calling import ApiCall, ApiFact, unanswered
 from processor.adapters.dispatcher import Asked, Dispatcher, Judged
 from processor.adapters.gate import Priority
 from processor.adapters.profiles import Profiles
@@ -33,6 +33,7 @@ from processor.core.messages import (
     VerdictReached,
 )
 from processor.core.model import Instant
+from processor.core.proof import Proof
 from processor.engine.ports import Answer, Owned, Ticket
 
 NOT_IN_TIME: Final = "not sent before its time"
@@ -190,7 +191,7 @@ class ApiCaller:
         """Make a start in the slot of its permit, if nothing is against it."""
         permit = self._permits.pop(ticket, None)
         if permit is None:
-            self._answer(Answer(ticket, call, not_sent(call, NOT_IN_TIME)))
+            self._answer(Answer(ticket, call, unanswered(call, Proof.NOT_SENT, NOT_IN_TIME)))
             return
         why_not = self._why_not(permit.asked, call)
         if why_not is None:
@@ -198,7 +199,7 @@ class ApiCaller:
             permit.asked.at.perform(permit.asked, call)
             return
         permit.asked.at.give_back(permit.asked)
-        self._answer(Answer(ticket, call, not_sent(call, why_not)))
+        self._answer(Answer(ticket, call, unanswered(call, Proof.NOT_SENT, why_not)))
 
     def _why_not(self, permit: Asked, call: StartWorkflow) -> str | None:
         """Say why a start may not use a permit, None when it may."""

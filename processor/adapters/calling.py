@@ -101,32 +101,14 @@ def is_read(call: ApiCall) -> bool:
     return isinstance(call, ReadStatus | ReadResult | ReadCase)
 
 
-def not_sent(call: StartWorkflow, why: str) -> CallAnswered:
-    """Return the answer of a start that never left this process."""
-    return _answered(call, call.operation, Proof.NOT_SENT, why)
-
-
-def unknown(call: ApiCall, why: str) -> ApiFact:
-    """Return the answer of a call whose outcome nobody will tell."""
+def unanswered(call: ApiCall, proof: Proof, why: str) -> ApiFact:
+    """Return the fact of a call without an answer that could be read."""
     match call:
-        case Create() | StartWorkflow():
-            return _answered(call, operation_of(call), Proof.UNKNOWN, why)
+        case StartWorkflow() | Create():
+            return CallAnswered(call.operation, call.attempt, proof, None, None, None, why, call.request_id)
         case ReadStatus():
-            return StatusRead(call.attempt, Proof.UNKNOWN, None, None, None, None, why)
+            return StatusRead(call.attempt, proof, None, None, None, None, why)
         case ReadResult():
-            return ResultRead(call.attempt, Proof.UNKNOWN, None, 0, None, None, why)
+            return ResultRead(call.attempt, proof, None, 0, None, None, why)
         case ReadCase():
-            return CaseRead(call.request_id, call.attempt, Proof.UNKNOWN, None, None, None, why)
-
-
-def _answered(call: Create | StartWorkflow, operation: Operation, proof: Proof, why: str) -> CallAnswered:
-    return CallAnswered(
-        operation=operation,
-        attempt=call.attempt,
-        proof=proof,
-        made_id=None,
-        status=None,
-        wait_ms=None,
-        why=why,
-        request_id=call.request_id,
-    )
+            return CaseRead(call.request_id, call.attempt, proof, None, None, None, why)

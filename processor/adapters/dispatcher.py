@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
-from processor.adapters.calling import ApiCall, ApiFact, CallListener, Provider, is_read, operation_of, unknown
+from processor.adapters.calling import ApiCall, ApiFact, CallListener, Provider, is_read, operation_of, unanswered
 from processor.adapters.fault_watch import FaultWatch, Suspect, Verdict
 from processor.adapters.gate import Ask, Gate, HeldBy, Priority
 from processor.adapters.pauses import PauseReason, Pauses, Standing
@@ -263,10 +263,12 @@ class Dispatcher:
         try:
             fact = await self._provider.perform(call)
         except asyncio.CancelledError:
-            self._end(asked, call, unknown(call, CUT))  # Whoever cut it on purpose has ended it before.
+            self._end(
+                asked, call, unanswered(call, Proof.UNKNOWN, CUT)
+            )  # Whoever cut it on purpose has ended it before.
             raise
         except Exception as error:  # noqa: BLE001  # a slot and an answer must not be lost for a mistake of ours
-            fact = unknown(call, type(error).__name__)
+            fact = unanswered(call, Proof.UNKNOWN, type(error).__name__)
         if self._end(asked, call, fact):
             self._listener.answered(call, fact, self._loop.time() - began_s)
             if fact.proof in _JUDGED:
@@ -289,7 +291,8 @@ class Dispatcher:
         task, call = self._running[asked], asked.call
         assert call is not None, "an open call is known"
         task.cancel()
-        self._end(asked, call, None if why is None or not isinstance(call, StartWorkflow) else unknown(call, why))
+        is_start = isinstance(call, StartWorkflow)
+        self._end(asked, call, unanswered(call, Proof.UNKNOWN, why) if is_start and why is not None else None)
 
     def _hold_all(self, wait_ms: int) -> None:
         """Call nothing of this profile for as long as it asks one call to wait: the others would hear the same."""

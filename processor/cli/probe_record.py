@@ -13,10 +13,9 @@ from processor.adapters.shapes import Known, Mask
 from processor.cli.probe_learn import is_success, words_of_answer, words_of_webhook
 from processor.cli.probe_talk import Exchange, Heard, Stage, Talk
 from processor.core.keys import canonical_id
-from processor.core.proof import Operation
+from processor.core.proof import STARTS, Operation
 from processor.settings import WebhookSettings
 
-STARTS: Final = frozenset({Operation.RUN, Operation.ISSUE_LINK, Operation.ISSUE_TOKEN, Operation.SEND_LINK})
 # What a call makes, and so the name of the placeholder for its id.
 MADE: Final[Mapping[str, str]] = {
     Operation.CREATE_RECORD: "record",

@@ -111,9 +111,14 @@ class Workflow:
     case_status_path: str | None = None
 
 
-def has_version_3_link(workflow: Workflow, api: ApiVersion) -> bool:
+def is_for_end_users(workflow: Workflow | None) -> bool:
+    """Whether an end user starts the workflow, with a link or token."""
+    return workflow is not None and workflow.mode is not Mode.RUN
+
+
+def has_version_3_link(workflow: Workflow | None, api: ApiVersion) -> bool:
     """Whether a start by that version brings workflow and link at once, so that one more link is one more start."""
-    return api is ApiVersion.TABLES and workflow.mode is not Mode.RUN
+    return api is ApiVersion.TABLES and is_for_end_users(workflow)
 
 
 @dataclass(frozen=True, slots=True)

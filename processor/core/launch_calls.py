@@ -35,11 +35,6 @@ def operation_of(workflow: Workflow | None, api: ApiVersion) -> Operation:
     return _OPERATIONS[workflow.mode]
 
 
-def is_for_end_users(workflow: Workflow | None) -> bool:
-    """Whether an end user starts the workflow, with a link or token."""
-    return workflow is not None and workflow.mode is not Mode.RUN
-
-
 def is_mail_without_address(prepared: Prepared, workflow: Workflow | None) -> bool:
     """Whether the provider is to mail a link and was given no address; version 1 mails to that of the case."""
     api, inputs = prepared.origin.api, prepared.inputs

@@ -6,10 +6,10 @@ A workflow is started in one place only: where its intent is written. Whoever le
 from dataclasses import replace
 
 from processor.core.adoption import adoption
+from processor.core.catalogue import has_version_3_link, is_for_end_users
 from processor.core.keys import budget_of, canonical_id
 from processor.core.launch_calls import (
     REPEATABLE,
-    is_for_end_users,
     is_mail_without_address,
     operation_of,
     start_call,
@@ -33,7 +33,7 @@ from processor.core.launch_parts import (
 )
 from processor.core.launch_phases import LaunchPhases
 from processor.core.messages import LinkIssued, Prepared, Progressed, Replaced, Step
-from processor.core.model import ApiVersion, Instant, Outcome, Reason, Timer, Witness
+from processor.core.model import Instant, Outcome, Reason, Timer, Witness
 from processor.core.proof import Operation
 from processor.core.results import finished_issued, finished_launching, finished_prepared
 from processor.core.state import Decision, GaveUp, Issued, Launching, LaunchPhase, Part, WaitingLaunch
@@ -157,7 +157,7 @@ class LaunchState(LaunchPhases):
         if is_repeated(head):
             self._keep_claim(replace(_ended(head, None), has_run=True))
         self.outputs.append(Progressed(origin, Step.STARTED, self.now, run.workflow_id, head.attempt))
-        if origin.api is ApiVersion.TABLES and is_for_end_users(self.workflow_of(head.prepared)):
+        if has_version_3_link(self.workflow_of(head.prepared), origin.api):
             self._keep_link(head, run.workflow_id)
             if link.is_there:
                 self._publish_link(head.prepared, 1, link)

@@ -119,7 +119,7 @@ def proof_of(
 ) -> Proof:
     """Say what the end of a call proves; `status` is the final HTTP status, where an answer came.
 
-    `is_named_upstream`: the call is about a record or case that the request named, which may be what a 404 misses.
+    `is_named_upstream`: a start for a record or case that the request named, which may be what a 404 misses.
     `is_503_not_executed`: the provider promises that it executed nothing that it answers with 503.
     """
     if ending in WITHOUT_ANSWER:
@@ -130,7 +130,7 @@ def proof_of(
     if ending is Ending.TOO_LARGE:  # Only a complete refusal is one.
         return Proof.UNKNOWN
     if status == NOT_FOUND:
-        return Proof.REFUSED if is_named_upstream and operation in STARTS else MISSING[operation]
+        return Proof.REFUSED if is_named_upstream else MISSING[operation]
     if status == SERVICE_UNAVAILABLE and is_503_not_executed:
         return Proof.WAIT
     return STATUSES.get(status, Proof.UNKNOWN)

@@ -26,7 +26,7 @@ from processor.roles.observer import EngineObserver, wall_clock
 from processor.roles.surroundings import Surroundings
 from processor.settings import Settings
 
-# Evidence outlives an outage of the broker: a proof helps as long as its run is unknown, and nothing is rerun.
+# Evidence outlives an outage of the broker: it helps as long as its run is unknown, and after a rerun it is recorded.
 EVIDENCE_MS = 3_600_000
 
 log = structlog.stdlib.get_logger()

@@ -12,7 +12,7 @@ from processor.adapters.http_httpx import HttpxClient
 from processor.adapters.jws import read_key
 from processor.adapters.webhook_keys import KeyEndpoint, KeyPolicy, WebhookKeys, key_client
 from processor.errors import ApiUnavailable
-from processor.settings import ApiSettings, CredentialKind, CredentialSettings, WebhookSettings
+from processor.settings import ApiSettings, CredentialKind, WebhookSettings
 from processor.telemetry import WebhookMetrics
 
 log = structlog.stdlib.get_logger()
@@ -71,11 +71,7 @@ class ProfileKeys:
         given = api.credential(CredentialKind.KEYS) if base_url == api.base_url else api.credentials.keys
         if not given.is_given:
             return None
-        return credential(_with(api, given), self._token_client, _tell)
-
-
-def _with(api: ApiSettings, given: CredentialSettings) -> ApiSettings:
-    return api.model_copy(update={"key": given.key, "secret": given.secret, "token": given.token})
+        return credential(api, self._token_client, _tell, CredentialKind.KEYS)
 
 
 def _tell(outcome: TokenOutcome, why: str) -> None:

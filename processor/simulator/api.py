@@ -115,15 +115,13 @@ class Api:
             return generation
         self.admit(request)
         if self._scene.settings.strict:
-            self._refuse_other_version(route, asked, request)
+            self._refuse_other_version(route, asked)
         self._fail_by_chance(route, request.at)
         return generation
 
-    def _refuse_other_version(self, route: Route, asked: Generation | None, request: Request) -> None:
+    @staticmethod
+    def _refuse_other_version(route: Route, asked: Generation | None) -> None:
         """Refuse a route that the version has not; `asked` is None where `Accept` names none."""
-        is_old = self._scene.settings.bearer_tables_need_version and request.authorization.startswith("Bearer ")
-        if asked is None and is_old and route in routing.OF_TABLES:
-            asked = Generation.G1
         if asked in route.absent_in:
             raise Refused(404, "NO_ROUTE", f"no such route in version {asked}")
 

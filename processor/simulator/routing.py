@@ -70,7 +70,6 @@ ROUTES = (
     READ_RESULT,
 )
 
-OF_TABLES = (CREATE_RECORD, READ_RECORD)
 
 Template = tuple[str, ...]  # A path, cut at its slashes.
 

@@ -147,9 +147,6 @@ class SimulatorSettings:
     refresh_s: float = setting(90 * 86_400.0, "life of a refresh token")
     auth_required: bool = setting(default=True, doc="refuse calls without a valid token")
     strict: bool = setting(default=True, doc="refuse what is not of the version asked for, and wrong types in a case")
-    bearer_tables_need_version: bool = setting(
-        default=False, doc="/tables/... with a bearer token and no version is version 1, which has no records: 404"
-    )
     definitions: tuple[str, ...] = setting((), "the definition ids that exist; empty means all")
     user_definitions: tuple[str, ...] = setting((), "the definition ids that need an end user")
     unknown_ids_refused: bool = setting(default=False, doc="404 for records, cases, parameters made elsewhere")

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from processor.adapters.calling import ApiCall, unknown
+from processor.adapters.calling import ApiCall, unanswered
 from processor.adapters.gate import RAMP_SLOTS, HeldBy
 from processor.adapters.pauses import PauseReason, Standing
 from processor.core.messages import CallAnswered, PermitGranted, ReadCase, ReadResult, ResultRead, StatusRead
@@ -458,5 +458,5 @@ async def test_a_provider_that_breaks_its_word_loses_neither_slot_nor_answer(cal
     desk.provider.fail("c", ValueError("what it says may be personal"))
     await settle()
     assert (desk.facts(), desk.dispatcher.backlog().calls_open) == ([("k", answer)], 0)
-    assert unknown(call, "ValueError") == answer
+    assert unanswered(call, Proof.UNKNOWN, "ValueError") == answer
     await desk.close()

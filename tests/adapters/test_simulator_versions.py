@@ -188,24 +188,6 @@ def test_a_call_of_the_wrong_version_fails(line: str, body: dict[str, object], a
 
 
 @pytest.mark.parametrize(
-    "authorization, accept, status",
-    [
-        ("Bearer a-token", NO_VERSION, 404),
-        ("Bearer a-token", "", 404),
-        ("Bearer a-token", G2, 201),
-        ("tot_simulator", NO_VERSION, 201),
-        ("tot_simulator", "", 201),
-    ],
-)
-def test_a_bearer_call_of_tables_may_need_a_version(authorization: str, accept: str, status: int) -> None:
-    """Where it does, without one it is a call of version 1, which has no records; the other token means version 3."""
-    for needs_version, expected in ((True, status), (False, 201)):
-        world = World(bearer_tables_need_version=needs_version)
-        answer = world.ask("POST /tables/t/records", {}, accept=accept, authorization=authorization)
-        assert answer.status == expected
-
-
-@pytest.mark.parametrize(
     "accept, status",
     [
         ("text/html", 406),

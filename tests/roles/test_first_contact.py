@@ -1,8 +1,8 @@
 """Readiness of an ingestor that has not found its broker yet."""
 
 import asyncio
-import time
 from collections.abc import Iterator
+from threading import Event
 
 import structlog
 
@@ -54,13 +54,20 @@ async def test_who_has_not_found_its_broker_is_not_ready() -> None:
 
 
 async def test_a_stop_does_not_wait_for_the_broker() -> None:
-    """Also while it is asked for."""
-    contact = FirstContact(lambda: time.sleep(0.2))
+    """Also while it is asked for: the broker answers after the stop only."""
+    is_asked, may_answer, has_answered = Event(), Event(), Event()
+
+    def find() -> None:
+        is_asked.set()
+        may_answer.wait(10)
+        has_answered.set()
+
+    contact = FirstContact(find)
     contact.start()
-    await asyncio.sleep(0.01)
-    began_s = time.monotonic()
+    assert await asyncio.to_thread(is_asked.wait, 10)
     await contact.stop()
-    assert time.monotonic() - began_s < 0.1
+    assert not has_answered.is_set()
+    may_answer.set()
 
 
 async def test_an_ingestor_without_a_broker_says_so_and_holds_no_calls() -> None:
