@@ -130,13 +130,7 @@ class World:
 
     def link(self, request_id: str, attempt: int = 1, timeout_s: float = 20) -> dict[str, Any]:
         """Wait for the link or token of a number and return it."""
-
-        def found() -> list[dict[str, Any]]:
-            return [issued for issued in self.links(request_id) if issued["attempt"] == attempt]
-
-        self.wait_until(lambda: bool(found()), f"link {attempt} of {request_id}", timeout_s)
-        (issued,) = found()
-        return issued
+        return self._the_one(lambda: self.links(request_id), "attempt", attempt, timeout_s)
 
     def steps(self, request_id: str) -> list[str]:
         """Return the steps that a request has reached."""
@@ -145,13 +139,19 @@ class World:
 
     def result(self, request_id: str, revision: int = 1, timeout_s: float = 20) -> dict[str, Any]:
         """Wait for a result and return it."""
+        return self._the_one(lambda: self.results(request_id), "revision", revision, timeout_s)
+
+    def _the_one(
+        self, read: Callable[[], list[dict[str, Any]]], field: str, value: object, timeout_s: float
+    ) -> dict[str, Any]:
+        """Wait for the event with this value in a field; raises ValueError when there are several."""
 
         def found() -> list[dict[str, Any]]:
-            return [result for result in self.results(request_id) if result["revision"] == revision]
+            return [event for event in read() if event[field] == value]
 
-        self.wait_until(lambda: bool(found()), f"revision {revision} of {request_id}", timeout_s)
-        (result,) = found()
-        return result
+        self.wait_until(lambda: bool(found()), f"an event with {field} {value}", timeout_s)
+        (event,) = found()
+        return event
 
     def wait_until(self, is_so: Callable[[], bool], what: str, timeout_s: float = 20) -> None:
         """Wait until something is so; raises AssertionError that says what was not, and what a worker logged last."""
