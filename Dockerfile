@@ -19,7 +19,7 @@ RUN /opt/build/bin/pip wheel --no-deps --no-build-isolation --wheel-dir /wheel .
  && /opt/processor/bin/pip uninstall --yes pip
 
 FROM ${PYTHON_IMAGE}
-ARG VERSION=0.1.0
+ARG VERSION=0.2.0
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="onboarding-processor" \
       org.opencontainers.image.description="Onboarding requests from Kafka, run as workflows at a provider's HTTP API" \

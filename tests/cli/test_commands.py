@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -132,7 +133,7 @@ def test_wrong_usage_is_explained(args: tuple[str, ...], complaint: str) -> None
 
 def test_the_version_is_that_of_the_package() -> None:
     """Support asks for it first."""
-    assert command("--version").out.strip() == "0.1.0"
+    assert command("--version").out.strip() == version("onboarding-processor")
 
 
 def test_a_server_that_is_away_is_exit_code_3_and_says_why(tmp_path: Path) -> None:
