@@ -22,6 +22,8 @@
 {{- end }}
 {{- $problems = concat $problems (include "onboarding-processor.secretProblems" . | fromJsonArray) }}
 {{- $problems = concat $problems (include "onboarding-processor.roleProblems" . | fromJsonArray) }}
+{{- $problems = concat $problems (include "onboarding-processor.checks.around" . | fromJsonArray) }}
+{{- $problems = concat $problems (include "onboarding-processor.checks.monitoring" . | fromJsonArray) }}
 {{- if eq (int $settings.webhook.port) (int $settings.ops.port) }}
 {{- $problems = append $problems "settings.ops.port is settings.webhook.port too; choose another one" }}
 {{- end }}

@@ -10,6 +10,43 @@
 {{- default $default .Values.fullnameOverride | trunc 52 | trimSuffix "-" }}
 {{- end }}
 
+{{/* The workloads that are made, as JSON: one for each role, or one with all of them. */}}
+{{- define "onboarding-processor.workloads" -}}
+{{- eq .Values.layout "all" | ternary (list "all") (list "submitter" "ingestor" "reconciler") | toJson }}
+{{- end }}
+
+{{/* The workload whose pods take webhooks. */}}
+{{- define "onboarding-processor.webhookWorkload" -}}
+{{- eq .Values.layout "all" | ternary "all" "ingestor" }}
+{{- end }}
+
+{{/* The Service of the webhook port: the same name in both layouts, so that routes to it stay. */}}
+{{- define "onboarding-processor.webhookServiceName" -}}
+{{- include "onboarding-processor.fullname" . }}-ingestor
+{{- end }}
+
+{{/* Not empty where a workload keeps its state on volumes of its own. Takes {root, role}. */}}
+{{- define "onboarding-processor.isPersistent" -}}
+{{- with (index .root.Values .role).persistence }}
+{{- .enabled | ternary "yes" "" }}
+{{- end }}
+{{- end }}
+
+{{/* What a workload is: the kind that autoscalers name. Takes {root, role}. */}}
+{{- define "onboarding-processor.workloadKind" -}}
+{{- include "onboarding-processor.isPersistent" . | empty | ternary "Deployment" "StatefulSet" }}
+{{- end }}
+
+{{/* The name of a workload and of what belongs to it. Takes {root, role}.
+A StatefulSet's stays below 53 characters: its pods carry it, with a hash behind it, in a label. */}}
+{{- define "onboarding-processor.workloadName" -}}
+{{- $fullname := include "onboarding-processor.fullname" .root }}
+{{- if include "onboarding-processor.isPersistent" . }}
+{{- $fullname = $fullname | trunc (sub 51 (len .role) | int) | trimSuffix "-" }}
+{{- end }}
+{{- printf "%s-%s" $fullname .role }}
+{{- end }}
+
 {{- define "onboarding-processor.serviceAccountName" -}}
 {{- $default := .Values.serviceAccount.create | ternary (include "onboarding-processor.fullname" .) "default" }}
 {{- default $default .Values.serviceAccount.name }}

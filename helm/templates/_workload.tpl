@@ -11,7 +11,9 @@ metadata:
   labels:
     {{- include "onboarding-processor.labels" . | nindent 4 }}
 spec:
+  {{- if not (include "onboarding-processor.isAutoscaled" .) }}
   replicas: {{ $values.replicas }}
+  {{- end }}
   selector:
     matchLabels:
       {{- include "onboarding-processor.selectorLabels" . | nindent 6 }}
@@ -99,6 +101,9 @@ env:
     value: /etc/processor/workflows/workflows.yaml
   - name: PROCESSOR_STATE__DIRECTORY
     value: /var/lib/processor
+  {{- with include "onboarding-processor.strimzi.env" . }}
+  {{- . | nindent 2 }}
+  {{- end }}
 ports:
   {{- if $isIngestor }}
   - name: webhook
@@ -148,6 +153,9 @@ volumeMounts:
   - name: state
     mountPath: /var/lib/processor
   {{- end }}
+  {{- with include "onboarding-processor.strimzi.volumeMounts" . }}
+  {{- . | nindent 2 }}
+  {{- end }}
   {{- with $root.Values.extraVolumeMounts }}
   {{- toYaml . | nindent 2 }}
   {{- end }}
@@ -185,11 +193,17 @@ volumeMounts:
               path: {{ $variable }}
             {{- end }}
       {{- end }}
+      {{- with include "onboarding-processor.strimzi.secretSources" . }}
+      {{- . | nindent 6 }}
+      {{- end }}
 - name: tmp
   emptyDir: { sizeLimit: 64Mi }
 {{- if ne .role "ingestor" }}
 - name: state
   emptyDir: { sizeLimit: {{ (index $root.Values .role).stateSizeLimit }} }
+{{- end }}
+{{- with include "onboarding-processor.strimzi.volumes" . }}
+{{ . }}
 {{- end }}
 {{- with $root.Values.extraVolumes }}
 {{ toYaml . }}
