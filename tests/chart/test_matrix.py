@@ -1,0 +1,115 @@
+"""Every file of values in helm/ci: both Helms take it and agree, and Kubernetes knows every field of what they make."""
+
+from collections.abc import Callable
+
+import kubernetes_validate
+import pytest
+from helm_python import lint
+
+from tests.chart.validation import (
+    CI_FILES,
+    CI_NAMES,
+    KUBERNETES_VERSIONS,
+    Object,
+    helm_3,
+    helm_3_text,
+    helm_4_text,
+    objects_in,
+    objects_of,
+    output,
+    problems,
+    title,
+    values_of,
+)
+from tests.support.chart import CHART, found
+
+
+def test_each_file_says_in_its_first_line_what_it_is() -> None:
+    """Whoever looks for an example reads one line of each."""
+    assert len(CI_FILES) >= 2
+    for path in CI_FILES:
+        first = path.read_text(encoding="utf-8").splitlines()[0]
+        assert first.startswith("# "), path.name
+        assert first.endswith("."), path.name
+
+
+@pytest.mark.parametrize("name", CI_NAMES)
+def test_helm_4_finds_nothing_to_warn_about(name: str) -> None:
+    """Lint, strict, says nothing above a remark."""
+    report = lint(CHART, dict(values_of(name)), strict=True)
+    assert ([message for message in report["messages"] if message["severity"] > 1], report["errors"]) == ([], [])
+
+
+def test_helm_3_finds_nothing_to_warn_about() -> None:
+    """Lint, strict, says nothing above a remark, whichever file it is given."""
+    for path in CI_FILES:
+        said = output([helm_3(), "lint", "--strict", str(CHART), "--values", str(path)])
+        assert "[WARNING]" not in said
+        assert "[ERROR]" not in said
+
+
+@pytest.mark.parametrize("name", CI_NAMES)
+def test_both_helms_make_the_same_objects(name: str) -> None:
+    """Whoever has still Helm 3 gets what the others get."""
+    third, fourth = (sorted(objects_in(text), key=title) for text in (helm_3_text(name), helm_4_text(name)))
+    assert third == fourth
+
+
+def test_the_versions_judged_are_the_newest_four_and_the_oldest_allowed() -> None:
+    """The chart promises no version that nobody looked at."""
+    assert len(set(KUBERNETES_VERSIONS)) == 5
+    assert f"{KUBERNETES_VERSIONS[-1]}.0" == kubernetes_validate.latest_version()
+
+
+@pytest.mark.parametrize("name", CI_NAMES)
+def test_a_schema_covers_every_object_and_knows_every_field(name: str) -> None:
+    """Strictly, in each version of Kubernetes; custom resources by the schemas of their makers."""
+    objects = objects_of(name)
+    assert objects
+    assert [problem for item in objects for version in KUBERNETES_VERSIONS for problem in problems(item, version)] == []
+
+
+@pytest.mark.parametrize("version", KUBERNETES_VERSIONS)
+def test_kubernetes_validate_itself_says_the_same(version: str) -> None:
+    """What is judged above by its schemas, read once, is what the tool says of each object."""
+    for item in objects_of("minimal"):
+        assert kubernetes_validate.validate(item, version, strict=True) == version
+
+
+def misspell(item: Object) -> None:
+    """Break a probe, deep inside a pod."""
+    item["spec"]["template"]["spec"]["containers"][0]["livenessProbe"]["httpGet"]["prot"] = "ops"
+
+
+def retype(item: Object) -> None:
+    """Give a number as a text."""
+    item["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] = "60"
+
+
+def misname(item: Object) -> None:
+    """Ask for a kind that nobody knows."""
+    item["kind"] = "Deploymint"
+
+
+def date(item: Object) -> None:
+    """Ask for a version of the API that is gone."""
+    item["apiVersion"] = "extensions/v1beta1"
+
+
+@pytest.mark.parametrize("version", KUBERNETES_VERSIONS)
+@pytest.mark.parametrize(
+    "breaking,said",
+    [
+        (misspell, "containers.0.livenessProbe.httpGet: Additional properties are not allowed ('prot' was unexpected)"),
+        (retype, "spec.template.spec.terminationGracePeriodSeconds: '60' is not of type 'integer'"),
+        (misname, "no schema covers apps/v1 Deploymint"),
+        (date, "no schema covers extensions/v1beta1 Deployment"),
+    ],
+)
+def test_a_wrong_object_is_seen(breaking: Callable[[Object], None], said: str, version: str) -> None:
+    """The check above can fail: on a field deep inside, and on what no schema covers."""
+    item = found(objects_of("minimal"), "Deployment", "submitter")
+    assert list(problems(item, version)) == []
+    breaking(item)
+    [problem] = problems(item, version)
+    assert said in problem
