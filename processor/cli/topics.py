@@ -1,10 +1,11 @@
-"""`processor topics`: creates what is missing, checks what is there."""
+"""`processor topics`: creates what is missing, checks what is there, says which rights are needed."""
 
 from collections.abc import Mapping, Sequence
 from typing import Annotated
 
 import typer
 
+from processor.adapters.acls import ROLES, Acl, Grantee, acls_of, installation_of, kafka_acls_line
 from processor.adapters.topic_rules import Grade, HeldTopic, TopicFinding, judge, partitions_for
 from processor.adapters.topic_specs import TopicSpec
 from processor.adapters.topics import Made, TopicAdmin
@@ -18,7 +19,7 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
     no_args_is_help=True,
-    help="Create the topics that are missing, or check those that are there.",
+    help="Create the topics that are missing, check those that are there, or say which rights users need.",
 )
 Brokers = Annotated[str | None, typer.Option("--bootstrap-servers", help="Instead of the setting.")]
 FINDING_COLUMNS = ("topic", "grade", "finding", "what to do")
@@ -50,6 +51,36 @@ def check(as_json: AsJson = False, bootstrap_servers: Brokers = None) -> None:
     tell_findings(findings, as_json=as_json)
     if any(finding.grade is Grade.PROBLEM for finding in findings):
         raise typer.Exit(1)
+
+
+@app.command(epilog="Example: processor topics acls submitter --user User:onboarding-submitter")
+def acls(
+    grantees: Annotated[
+        list[Grantee] | None,
+        typer.Argument(metavar="[WHO]...", help=f"What the user is: {', '.join(Grantee)}; all three roles by default."),
+    ] = None,
+    user: Annotated[str, typer.Option("--user", metavar="PRINCIPAL", help="Who is granted this.")] = "User:onboarding",
+    as_json: AsJson = False,
+    bootstrap_servers: Brokers = None,
+) -> None:
+    """Print the least rights that a user needs on a cluster with ACLs, as commands of Kafka's own kafka-acls.sh."""
+    settings = settings_for(overrides=overrides_of(bootstrap_servers))
+    needed = acls_of(grantees or ROLES, installation_of(settings, catalogue_for(settings)))
+    if as_json:
+        say_json({"principal": user, "acls": [acl_json(acl) for acl in needed]})
+        return
+    brokers = settings.kafka.bootstrap_servers or '"$BOOTSTRAP_SERVERS"'
+    for acl in needed:
+        say(kafka_acls_line(acl, user, brokers))
+
+
+def acl_json(acl: Acl) -> Mapping[str, object]:
+    """Return an ACL for programs, in the words of a Strimzi KafkaUser."""
+    resource = acl.resource
+    return {
+        "resource": {"type": resource.kind, "name": resource.name, "patternType": resource.pattern},
+        "operations": [*acl.operations],
+    }
 
 
 def admin_for(settings: Settings) -> TopicAdmin:

@@ -52,6 +52,7 @@ def test_every_command_has_help_with_an_example(name: str) -> None:
     [
         ("topics", "create"),
         ("topics", "check"),
+        ("topics", "acls"),
         ("schemas", "register"),
         ("schemas", "check"),
         ("held", "list"),
@@ -186,3 +187,17 @@ def test_commands_end_as_they_should_every_time(tmp_path: Path, args: tuple[str,
         call = [sys.executable, "-c", MANY, *args]
         done = subprocess.run(call, env=env, capture_output=True, text=True, timeout=110, check=True)
     assert done.stdout.strip() == code
+
+
+def test_rights_are_printed_without_asking_a_broker(tmp_path: Path) -> None:
+    """Whoever administers ACLs gets the lines to paste, or the same for programs, of one role or of all."""
+    env = environment(tmp_path)
+    lines = command("topics", "acls", "ingestor", "--user", "User:hook", env=env).out.splitlines()
+    assert [line.split(" --allow-principal ")[1] for line in lines] == [
+        "User:hook --operation Write --topic t.workflows",
+        "User:hook --operation Write --topic t.dead_letters",
+    ]
+    everything = command("topics", "acls", "--json", env=env).json()["acls"]
+    written = {"resource": {"type": "topic", "name": "t.company-results", "patternType": "literal"}}
+    assert {**written, "operations": ["Write"]} in everything
+    assert command("topics", "acls", "somebody", env=env).code == 2
