@@ -51,7 +51,11 @@ BREACHES: list[tuple[Rule, Callable[[list[Object]], Any], str]] = [
     (policies.restricted_containers, lambda o: pod_of(o)["securityContext"].update(runAsUser=0), "runAsUser"),
     (policies.restricted_containers, lambda o: pod_of(o).update(initContainers=[helper()]), "helper: readOnlyRoot"),
     (policies.no_token, lambda o: pod_of(o).pop("automountServiceAccountToken"), "Deployment"),
-    (policies.no_token, lambda o: found(o, "ServiceAccount").update(automountServiceAccountToken=True), "ServiceAccount"),
+    (
+        policies.no_token,
+        lambda o: found(o, "ServiceAccount").update(automountServiceAccountToken=True),
+        "ServiceAccount",
+    ),
     (policies.probes, lambda o: one_of(o).pop("startupProbe"), "no startupProbe"),
     (policies.probes, lambda o: one_of(o).update(livenessProbe=one_of(o)["readinessProbe"]), "not being ready"),
     (policies.resources, lambda o: one_of(o)["resources"]["requests"].pop("cpu"), "no requests"),

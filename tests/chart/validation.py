@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -48,7 +49,7 @@ def helm_4_text(name: str, release: str = RELEASE) -> str:
 @cache
 def helm_3() -> str:
     """Return the command of Helm 3; skips where there is none, and fails there in CI."""
-    for folder in (ROOT / ".venv" / "bin", *map(Path, os.environ["PATH"].split(os.pathsep))):
+    for folder in (Path(sys.executable).parent, *map(Path, os.environ["PATH"].split(os.pathsep))):
         command = shutil.which("helm", path=str(folder))
         if command is not None and output([command, "version", "--short"]).startswith(HELM_3):
             return command
