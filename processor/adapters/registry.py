@@ -16,6 +16,7 @@ from confluent_kafka.schema_registry.error import SchemaRegistryError
 from processor.adapters.compatibility import conflicts
 from processor.adapters.schema_files import public_schema
 from processor.errors import RegistryUnavailable
+from processor.settings import SchemaRegistrySettings
 
 SUBJECT_NOT_FOUND, VERSION_NOT_FOUND, SCHEMA_NOT_FOUND = 40401, 40402, 40403
 NOT_FOUND = frozenset({SUBJECT_NOT_FOUND, VERSION_NOT_FOUND, SCHEMA_NOT_FOUND})
@@ -63,6 +64,16 @@ def registry_client(url: str, *, timeout_s: float = 5.0, more: Mapping[str, Any]
     """
     bounded = {"timeout": timeout_s, "max.retries": 2, "retries.wait.ms": 200, "retries.max.wait.ms": 1_000}
     return SchemaRegistryClient.new_client({**bounded, "url": url, **(more or {})})
+
+
+def registry_for(given: SchemaRegistrySettings) -> SchemaRegistryClient:
+    """Return a client of the registry that the settings name."""
+    more: dict[str, str] = {}
+    if given.username is not None and given.password is not None:
+        more["basic.auth.user.info"] = f"{given.username}:{given.password.get_secret_value()}"
+    if given.ca_file is not None:
+        more["ssl.ca.location"] = str(given.ca_file)
+    return registry_client(given.url, timeout_s=given.timeout_s, more=more)
 
 
 def subject_of(topic: str) -> str:

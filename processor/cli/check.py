@@ -16,7 +16,7 @@ from processor.cli.findings import Finding, finding_json, is_bad, say_findings
 from processor.cli.output import AsJson, say, say_json, say_table
 from processor.cli.profile_check import profile_findings
 from processor.cli.run import RoleName, RoleNames, settings_of
-from processor.cli.starting import catalogue_for, keep_clients_quiet, registry_for, specs_for
+from processor.cli.starting import catalogue_for, keep_clients_quiet, specs_for
 from processor.cli.topics import admin_for
 from processor.core.catalogue import Catalogue
 from processor.errors import ProcessorError, SettingsInvalid
@@ -142,5 +142,5 @@ def _of_registry(settings: Settings, specs: Iterable[TopicSpec]) -> list[Finding
             REGISTRY_VARIABLE,
             each.remedy,
         )
-        for each in registry.check(registry_for(settings), subjects_of(specs))
+        for each in registry.check(registry.registry_for(settings.schema_registry), subjects_of(specs))
     ]

@@ -15,6 +15,7 @@ import uvloop
 
 from processor.adapters.avro_records import MICROSECONDS
 from processor.adapters.public_events import RequestWriter
+from processor.adapters.registry import registry_for
 from processor.cli.demo_requests import Batch
 from processor.cli.demo_screen import complain_about, say_events, say_verdict, screen_for, verdict_json
 from processor.cli.demo_settings import FAULTS, Place
@@ -22,7 +23,7 @@ from processor.cli.demo_stage import Stage, staged
 from processor.cli.demo_tally import Board, ResultSeen, Verdict, examples, judged
 from processor.cli.demo_watch import follow, read_back
 from processor.cli.output import complain, say, say_json
-from processor.cli.starting import now, publisher_for, registry_for
+from processor.cli.starting import now, publisher_for
 from processor.errors import FatalError, SettingsInvalid, TransientError
 from processor.logs import configure_logging
 
@@ -170,7 +171,10 @@ def _assert_whole(stage: Stage) -> None:
 def _publish(stage: Stage, batch: Batch, is_over: threading.Event) -> None:
     """Publish the requests as upstream would, until it is over; blocks. Raises BrokerUnavailable, PoisonError."""
     topic = stage.settings.topics.requests
-    writer, publisher = RequestWriter(registry_for(stage.settings), topic), publisher_for(stage.settings)
+    writer, publisher = (
+        RequestWriter(registry_for(stage.settings.schema_registry), topic),
+        publisher_for(stage.settings),
+    )
     for line in batch.lines:
         if is_over.is_set():
             break

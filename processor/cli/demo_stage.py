@@ -12,7 +12,7 @@ from processor.adapters.topic_specs import TopicSpec, subjects_of
 from processor.cli.demo_broker import Broker, Cluster, EmbeddedBroker
 from processor.cli.demo_settings import Place, demo_catalogue, demo_settings, simulator_settings
 from processor.cli.output import complain
-from processor.cli.starting import registry_for, specs_for
+from processor.cli.starting import specs_for
 from processor.errors import FatalError, ProcessorError
 from processor.roles.process import Process
 from processor.settings import Settings
@@ -51,7 +51,7 @@ class Stage:
     def prepare(self) -> None:
         """Create topics and register schemas; blocks. Raises a ProcessorError that names what is refused."""
         self._broker.create(self.specs)
-        findings = registry.register(registry_for(self.settings), subjects_of(self.specs))
+        findings = registry.register(registry.registry_for(self.settings.schema_registry), subjects_of(self.specs))
         self._is_registered = True
         refused = [f"{finding.subject}: {finding.remedy}" for finding in findings if not finding.is_good]
         if refused:
@@ -83,7 +83,7 @@ class Stage:
         try:
             self._broker.remove(self.specs)
             if self._is_registered and not self.has_own_registry:
-                client = registry_for(self.settings)
+                client = registry.registry_for(self.settings.schema_registry)
                 for topic in subjects_of(self.specs):
                     client.delete_subject(subject_of(topic))
         except ProcessorError as error:

@@ -8,10 +8,10 @@ from confluent_kafka.schema_registry.avro import AvroDeserializer
 from confluent_kafka.serialization import MessageField, SerializationContext
 
 from processor.adapters.public_events import ResultReader
-from processor.adapters.registry import avro_schema
+from processor.adapters.registry import avro_schema, registry_for
 from processor.adapters.topic_reader import FIRST
 from processor.cli.demo_tally import Board, Event, ResultSeen
-from processor.cli.starting import reader_for, registry_for
+from processor.cli.starting import reader_for
 from processor.core.model import Instant
 from processor.engine.ports import InputRecord
 from processor.settings import Settings
@@ -36,7 +36,7 @@ def follow(settings: Settings, board: Board, is_over: threading.Event) -> None:
 
     Raises BrokerUnavailable, RegistryUnavailable.
     """
-    topics, client = settings.topics, registry_for(settings)
+    topics, client = settings.topics, registry_for(settings.schema_registry)
     results, progress = ResultReader(client), _Events(client, "OnboardingProgressed")
     with reader_for(settings) as reader:
         reader.begin((topics.requests, topics.progress, topics.results), FIRST)
@@ -59,7 +59,7 @@ def read_back(settings: Settings) -> tuple[dict[str, Instant], int, list[ResultS
     Returns when each request was first published, how many request events there are, and all results. Raises
     BrokerUnavailable, RegistryUnavailable.
     """
-    topics, client = settings.topics, registry_for(settings)
+    topics, client = settings.topics, registry_for(settings.schema_registry)
     requests, results = _Events(client, "OnboardingRequested"), ResultReader(client)
     published: dict[str, Instant] = {}
     events, seen = 0, []

@@ -9,9 +9,10 @@ import typer
 
 from processor.adapters.public_events import RequestWriter
 from processor.adapters.publisher import Publisher
+from processor.adapters.registry import registry_for
 from processor.adapters.request_lines import DEFAULT_KEY, KeyPath, RequestLine, read_request_line
 from processor.cli.output import AsJson, complain, say, say_json
-from processor.cli.starting import now, overrides_of, publisher_for, registry_for, settings_for
+from processor.cli.starting import now, overrides_of, publisher_for, settings_for
 from processor.core.model import Instant
 from processor.errors import PoisonError, ProcessorError, RequestRejected
 from processor.settings import Settings
@@ -86,7 +87,7 @@ def validate(lines: Iterable[str], key: KeyPath, at: Instant) -> int:
 def _publish_all(settings: Settings, lines: Iterable[str], key: KeyPath, at: Instant) -> int:
     """Publish every line and return how many the broker has; raises LinesRejected at the first bad one."""
     topic = settings.topics.requests
-    writer = RequestWriter(registry_for(settings), topic)
+    writer = RequestWriter(registry_for(settings.schema_registry), topic)
     publisher = publisher_for(settings)
     publisher.expect(topic)
     try:

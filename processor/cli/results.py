@@ -6,13 +6,13 @@ from typing import Annotated, Any
 import typer
 
 from processor.adapters.public_events import RESULT, ResultReader, personal_fields, without_personal_data
+from processor.adapters.registry import registry_for
 from processor.adapters.topic_reader import END, FIRST, Newest
 from processor.cli.output import AsJson, complain, say, say_json, say_table
 from processor.cli.starting import (
     catalogue_for,
     overrides_of,
     reader_for,
-    registry_for,
     results_topics,
     settings_for,
 )
@@ -59,7 +59,7 @@ def results(
     """
     overrides = overrides_of(bootstrap_servers, schema_registry)
     settings = settings_for(Need.KAFKA, Need.REGISTRY, overrides=overrides)
-    decoder = ResultReader(registry_for(settings))
+    decoder = ResultReader(registry_for(settings.schema_registry))
     view = _View(decoder, show_result=show_result, as_json=as_json)
     with reader_for(settings) as reader:
         start = FIRST if from_beginning else END if follow else Newest((count_max or NEWEST) * OFFSETS_A_RESULT)

@@ -9,7 +9,7 @@ from processor.adapters import registry
 from processor.adapters.registry import Finding, Topics
 from processor.adapters.topic_specs import subjects_of
 from processor.cli.output import AsJson, say_json, say_table
-from processor.cli.starting import catalogue_for, overrides_of, registry_for, settings_for, specs_for
+from processor.cli.starting import catalogue_for, overrides_of, settings_for, specs_for
 from processor.settings import Settings
 from processor.settings_loading import Need
 
@@ -30,7 +30,7 @@ def register(
 ) -> None:
     """Register each schema that its topic lacks; exit code 1 when the registry holds something incompatible."""
     settings = _settings(schema_registry)
-    findings = registry.register(registry_for(settings), topics_of(settings), dry_run=dry_run)
+    findings = registry.register(registry.registry_for(settings.schema_registry), topics_of(settings), dry_run=dry_run)
     _tell(findings, as_json=as_json, may_be_missing=dry_run)
 
 
@@ -38,7 +38,7 @@ def register(
 def check(as_json: AsJson = False, schema_registry: Url = None) -> None:
     """Say for each topic whether its schema is registered; exit code 1 when one is not."""
     settings = _settings(schema_registry)
-    _tell(registry.check(registry_for(settings), topics_of(settings)), as_json=as_json)
+    _tell(registry.check(registry.registry_for(settings.schema_registry), topics_of(settings)), as_json=as_json)
 
 
 def topics_of(settings: Settings) -> Topics:

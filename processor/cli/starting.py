@@ -8,11 +8,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import structlog
-from confluent_kafka.schema_registry import SchemaRegistryClient
 
 from processor.adapters.catalogue_file import catalogue_of
 from processor.adapters.publisher import Publisher
-from processor.adapters.registry import registry_client
 from processor.adapters.topic_reader import TopicReader
 from processor.adapters.topic_specs import TopicSpec, topic_specs
 from processor.core.catalogue import Catalogue
@@ -67,17 +65,6 @@ def results_topics(settings: Settings, catalogue: Catalogue) -> tuple[str, ...]:
 def specs_for(settings: Settings, catalogue: Catalogue) -> tuple[TopicSpec, ...]:
     """Return every topic of this installation."""
     return topic_specs(settings.topics, results_topics(settings, catalogue))
-
-
-def registry_for(settings: Settings) -> SchemaRegistryClient:
-    """Return a client of the schema registry."""
-    given = settings.schema_registry
-    more: dict[str, str] = {}
-    if given.username is not None and given.password is not None:
-        more["basic.auth.user.info"] = f"{given.username}:{given.password.get_secret_value()}"
-    if given.ca_file is not None:
-        more["ssl.ca.location"] = str(given.ca_file)
-    return registry_client(given.url, timeout_s=given.timeout_s, more=more)
 
 
 def reader_for(settings: Settings) -> TopicReader:

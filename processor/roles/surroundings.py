@@ -8,7 +8,7 @@ from confluent_kafka.schema_registry import SchemaRegistryClient
 
 from processor.adapters.avro import EventEncoder, RequestDecoder
 from processor.adapters.codec import Codec
-from processor.adapters.registry import Topics, registry_client
+from processor.adapters.registry import Topics, registry_for
 from processor.core.catalogue import Catalogue
 from processor.roles.machines import Writing
 from processor.settings import Settings
@@ -22,7 +22,7 @@ class Surroundings:
     settings: Settings
     catalogue: Catalogue
     metrics: Metrics
-    start_id: str  # Fresh with each start of the process.
+    start_id: str  # Fresh with each start of the process, and of its deciders.
     version: str
     revision: str = field(default_factory=lambda: os.environ.get("IMAGE_REVISION", "unknown"))
 
@@ -34,13 +34,7 @@ class Surroundings:
     @cached_property
     def registry(self) -> SchemaRegistryClient:
         """The schema registry; its cache serves all threads."""
-        given = self.settings.schema_registry
-        more: dict[str, str] = {}
-        if given.username is not None and given.password is not None:
-            more["basic.auth.user.info"] = f"{given.username}:{given.password.get_secret_value()}"
-        if given.ca_file is not None:
-            more["ssl.ca.location"] = str(given.ca_file)
-        return registry_client(given.url, timeout_s=given.timeout_s, more=more)
+        return registry_for(self.settings.schema_registry)
 
     @property
     def event_topics(self) -> Topics:
