@@ -8,6 +8,7 @@ under `NUL position` holds the partition's position; it closes every transaction
 import json
 import struct
 from dataclasses import dataclass
+from typing import Any
 
 from processor.engine.ports import Entry, Headers
 from processor.errors import PoisonError, StateUnreadable
@@ -79,12 +80,24 @@ def unpack(value: bytes) -> Entry:
 
 
 @dataclass(frozen=True, slots=True)
+class Seal:
+    """Why nobody may go on from a position, in a sentence, and the id of the move that it belongs to."""
+
+    text: str
+    move_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class StoredPosition:
-    """The next input offset to be decided, how many partitions the input had, and where it stood before."""
+    """The next input offset to be decided, how many partitions the input had, and where it stood before.
+
+    A sealed one stops every instance that would go on from it.
+    """
 
     offset: int
     partitions: int
     past: tuple[tuple[int, int], ...] = ()
+    seal: Seal | None = None
 
     def moved(self, offset: int, now: int) -> "StoredPosition":
         """Return the position moved on, with a coarse history of at most some eight days."""
@@ -100,8 +113,14 @@ class StoredPosition:
 
 
 def position_entry(position: StoredPosition) -> Entry:
-    """Return a position as the entry that stands under `POSITION_KEY`."""
-    fields = {"offset": position.offset, "partitions": position.partitions, "past": position.past}
+    """Return a position as the entry that stands under `POSITION_KEY`.
+
+    A sealed one says that the input had no partitions: that stops builds too which know of no seals.
+    """
+    fields: dict[str, Any] = {"offset": position.offset, "partitions": position.partitions, "past": position.past}
+    if position.seal is not None:
+        seal = {"text": position.seal.text, "moveId": position.seal.move_id, "partitions": position.partitions}
+        fields |= {"partitions": 0, "seal": seal}
     return Entry(0, None, is_behind_evidence=False, is_waiting=False, body=json.dumps(fields).encode())
 
 
@@ -110,6 +129,10 @@ def position_in(entry: Entry) -> StoredPosition:
     try:
         fields = json.loads(entry.body)
         past = tuple((int(at), int(offset)) for at, offset in fields["past"])
-        return StoredPosition(int(fields["offset"]), int(fields["partitions"]), past)
+        if "seal" not in fields:
+            return StoredPosition(int(fields["offset"]), int(fields["partitions"]), past)
+        seal = fields["seal"]
+        sealed = Seal(str(seal["text"]), str(seal["moveId"]))
+        return StoredPosition(int(fields["offset"]), int(seal["partitions"]), past, sealed)
     except (ValueError, KeyError, TypeError) as error:
         raise StateUnreadable("the position record of a state partition is not readable") from error

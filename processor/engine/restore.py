@@ -197,6 +197,8 @@ def start_of(stored: StoredPosition | None, committed: Position | None, low: int
         )
     if stored is None:
         return low
+    if stored.seal is not None:
+        raise StateUnreadable(stored.seal.text)
     if stored.partitions != partitions:
         raise StateUnreadable(
             f"the input topic has {partitions} partitions but the state was written for {stored.partitions}: keyed "

@@ -1,11 +1,14 @@
 """How parts and positions are written: what goes in comes out, and what a newer build wrote is refused."""
 
+import json
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from processor.engine.entries import (
     PARKED_PREFIX,
+    Seal,
     StoredPosition,
     pack,
     position_entry,
@@ -45,6 +48,14 @@ def test_a_position_comes_back_with_its_history() -> None:
     """Offset, number of partitions and where it stood before."""
     position = StoredPosition(7, 12, ((1, 2), (3, 4)))
     assert position_in(position_entry(position)) == position
+
+
+def test_a_sealed_position_comes_back_and_stops_older_builds() -> None:
+    """Its seal and all else; a build that knows of no seals reads a number of partitions that no topic has."""
+    position = StoredPosition(7, 12, ((1, 2),), Seal("moved to elsewhere", "m-1"))
+    entry = position_entry(position)
+    assert position_in(entry) == position
+    assert json.loads(entry.body)["partitions"] == 0
 
 
 @pytest.mark.parametrize("body", [b"", b"{}", b'{"offset": 1, "partitions": 1, "past": [[1]]}', b"[]"])

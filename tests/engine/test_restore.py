@@ -2,11 +2,12 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from random import Random
 
 import pytest
 
-from processor.engine.entries import POSITION_KEY, StoredPosition, pack, position_entry, storage_key
+from processor.engine.entries import POSITION_KEY, Seal, StoredPosition, pack, position_entry, storage_key
 from processor.engine.partition import Partition, Phase
 from processor.engine.ports import Change, Checkpoint, Entry, OutputRecord, Owned, Position
 from processor.engine.restore import CHECKPOINT_AGE_MAX_MS, Restorer, start_of
@@ -44,6 +45,7 @@ def test_reading_goes_on_where_the_state_stands(
         (STORED, None, 51, 100, 3, "deleted before it was read"),
         (STORED, None, 0, 49, 3, "made anew"),
         (STORED, None, 0, 100, 4, "use new topics"),
+        (replace(STORED, seal=Seal("moved to elsewhere", "m-1")), Position(50, "t"), 0, 100, 3, "^moved to elsewhere$"),
     ],
 )
 def test_a_contradiction_stops_the_partition(  # noqa: PLR0913, PLR0917  # the columns of the table
