@@ -163,7 +163,6 @@ def _deciding(installation: Installation) -> Iterator[_Right]:
     topics = installation.settings.topics
     for name in installation.results_topics:
         yield _topic(name, _WRITE)
-    yield _topic(topics.progress, _WRITE)
     yield _topic(topics.dead_letters, _WRITE)
     yield _topic(topics.control, _READ, _WRITE)
     yield _group(installation, "control", _DESCRIBE)
@@ -173,6 +172,7 @@ def _submitter(installation: Installation) -> Iterator[_Right]:
     topics = installation.settings.topics
     yield _topic(topics.requests, _READ)
     yield _topic(topics.links, _WRITE)
+    yield _topic(topics.progress, _WRITE)
     yield from _deciding(installation)
     yield _topic(topics.launches, _READ, _WRITE, _DELETE)
     yield _topic(topics.workflows, _WRITE)
@@ -191,6 +191,7 @@ def _ingestor(installation: Installation) -> Iterator[_Right]:
 def _reconciler(installation: Installation) -> Iterator[_Right]:
     topics = installation.settings.topics
     yield _topic(topics.links, _DESCRIBE)
+    yield _topic(topics.progress, _DESCRIBE)
     yield from _deciding(installation)
     yield _topic(topics.launches, _WRITE)
     yield _topic(topics.workflows, _READ, _DELETE)

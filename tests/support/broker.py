@@ -8,6 +8,8 @@ import signal
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from confluent_kafka import KafkaException
@@ -30,7 +32,9 @@ _SETTINGS = """\
 process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@127.0.0.1:{controller_port}
-listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}
+listeners={listeners}
+listener.security.protocol.map={protocols}
+inter.broker.listener.name=PLAINTEXT
 controller.listener.names=CONTROLLER
 log.dirs={directory}/data
 auto.create.topics.enable=false
@@ -52,20 +56,60 @@ log.cleaner.dedupe.buffer.size=16777216
 """
 
 
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """One more address of a broker, `name` with its security protocol; `settings` begin with the listener's prefix."""
+
+    name: str
+    protocol: str
+    port: int
+    settings: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def address(self) -> str:
+        """Where clients begin."""
+        return f"127.0.0.1:{self.port}"
+
+    def properties(self) -> Mapping[str, str]:
+        """Return its settings as the broker reads them."""
+        return {f"listener.name.{self.name.lower()}.{name}": value for name, value in self.settings.items()}
+
+
 class RunningBroker:
     """A broker on fixed ports and one data directory, so that it can go away and come back."""
 
-    def __init__(self, directory: Path, java_options: tuple[str, ...] = SMALL_HEAP) -> None:
-        """Format the directory; raises ServerMissing without the jars, ServerFailed when Kafka refuses it."""
+    def __init__(
+        self,
+        directory: Path,
+        java_options: tuple[str, ...] = SMALL_HEAP,
+        *,
+        listeners: tuple[Listener, ...] = (),
+        more: Mapping[str, str] | None = None,
+    ) -> None:
+        """Format the directory; raises ServerMissing without the jars, ServerFailed when Kafka refuses it.
+
+        `listeners` stand beside the plain one, `more` are further settings.
+        """
         self._port = port = free_port()
         self.bootstrap_servers = f"127.0.0.1:{port}"
+        self.log_file = directory / "broker.log"
         settings = directory / "server.properties"
-        own = _SETTINGS.format(port=port, controller_port=free_port(), directory=directory)
-        settings.write_text(own + "".join(f"{name}={value}\n" for name, value in BROKER_TIMEOUTS.items()))
+        plain, controller = Listener("PLAINTEXT", "PLAINTEXT", port), Listener("CONTROLLER", "PLAINTEXT", free_port())
+        every = (plain, controller, *listeners)
+        own = _SETTINGS.format(
+            controller_port=controller.port,
+            directory=directory,
+            listeners=",".join(f"{each.name}://{each.address}" for each in every),
+            protocols=",".join(f"{each.name}:{each.protocol}" for each in every),
+        )
+        added: dict[str, str] = {**BROKER_TIMEOUTS, **(more or {})}
+        for each in listeners:
+            added |= each.properties()
+        settings.write_text(own + "".join(f"{name}={value}\n" for name, value in added.items()))
         classes = ("-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-cp", f"{cached('kafka')}/*")
         java = (*java_options, *classes)
         _format(java, settings)
-        self._server = JavaServer((*java, "kafka.Kafka", str(settings)), directory / "broker.log", self._answers)
+        self._server = JavaServer((*java, "kafka.Kafka", str(settings)), self.log_file, self._answers)
 
     def start(self) -> None:
         """Start the broker, with all it held before; returns when it answers."""
