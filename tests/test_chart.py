@@ -12,7 +12,10 @@ import pytest
 from helm_python import HelmError, lint
 
 from processor.adapters.catalogue_file import catalogue_of
+from processor.adapters.web_listener import ListenerLimits
 from processor.kafka_properties import is_secret_property
+from processor.roles.process import FLUSH_S
+from processor.roles.workers import LEAVE_MARGIN_S
 from processor.settings import Settings, effective
 from processor.settings_loading import EVERYTHING, load_settings
 from tests.support.chart import CHART, ENOUGH, ROOT, Values, chart, container, found, merged, pod, refused, rendered
@@ -20,7 +23,7 @@ from tests.support.chart import CHART, ENOUGH, ROOT, Values, chart, container, f
 KUBERNETES_VERSIONS = ("1.30", "1.37")
 ROLES = ("submitter", "ingestor", "reconciler")
 STATEFUL = ("submitter", "reconciler")
-FLUSH_S = 5
+CLOSING_S = 5  # Of the operations port and of the process.
 CANARY = "Zebra-Quagga-7"
 
 EVERYTHING_GIVEN: Values = {
@@ -89,7 +92,7 @@ def test_the_oldest_kubernetes_that_is_checked_is_the_oldest_that_is_allowed() -
 def test_kubernetes_knows_every_field(version: str, values: Values) -> None:
     """Each object fits the strict schema of the oldest and the newest Kubernetes; an unknown kind is an error."""
     objects = rendered(**values)
-    assert len(objects) == 10
+    assert len(objects) == 11
     for item in objects:
         assert kubernetes_validate.validate(item, version, strict=True) == version
 
@@ -215,12 +218,14 @@ def test_selectors_choose_the_pods_of_one_role(kind: str, role: str) -> None:
 
 
 @pytest.mark.parametrize("drain_s", [40, 92.5])
+@pytest.mark.parametrize("transaction_ms", [8000, 40000])
 @pytest.mark.parametrize("role", STATEFUL)
-def test_a_stop_has_time_to_drain_and_commit(role: str, drain_s: float) -> None:
-    """The grace period holds the drain, the last transaction, the producer's flush and a margin, and no preStop."""
-    spec = pod(rendered(settings={"engine": {"drain_s_max": drain_s}}), role)
-    transaction_s = Settings().kafka.transaction_timeout_ms / 1000
-    assert spec["terminationGracePeriodSeconds"] == math.ceil(drain_s + transaction_s) + FLUSH_S + 10
+def test_a_stop_has_time_to_drain_and_commit(role: str, transaction_ms: int, drain_s: float) -> None:
+    """The grace period holds the drain, the last transaction or the leave, the flush and a margin, and no preStop."""
+    given = {"engine": {"drain_s_max": drain_s}, "kafka": {"transaction_timeout_ms": transaction_ms}}
+    spec = pod(rendered(settings=given), role)
+    leave_s = max(LEAVE_MARGIN_S, transaction_ms / 1000)
+    assert spec["terminationGracePeriodSeconds"] == math.ceil(drain_s + leave_s) + FLUSH_S + CLOSING_S
     assert "lifecycle" not in spec["containers"][0]
 
 
@@ -228,7 +233,7 @@ def test_the_ingestor_serves_until_load_balancers_have_forgotten_it() -> None:
     """It sleeps before it stops, and its grace period holds the sleep, the open requests, the flush and a margin."""
     spec = pod(rendered(), "ingestor")
     assert spec["containers"][0]["lifecycle"] == {"preStop": {"sleep": {"seconds": 5}}}
-    assert spec["terminationGracePeriodSeconds"] == 5 + 10 + FLUSH_S + 10
+    assert spec["terminationGracePeriodSeconds"] == 5 + ListenerLimits().drain_s + FLUSH_S + CLOSING_S
 
 
 def test_a_rollout_moves_each_partition_once_and_misses_no_webhook() -> None:
@@ -363,7 +368,7 @@ def test_long_names_stay_valid() -> None:
     objects = chart().render(dict(ENOUGH), name="r" * 53)
     names = re.findall(r"^  name: (\S+)$", "\n".join(objects.values()), re.MULTILINE)
     assert [name for name in names if len(name) > 63] == []
-    assert len(set(names)) == 6
+    assert len(set(names)) == 7
 
 
 def test_the_versions_of_chart_and_program_agree() -> None:

@@ -8,12 +8,7 @@
 {{- if not $settings.schema_registry.url }}
 {{- $problems = append $problems "settings.schema_registry.url is missing; set it to an address such as http://registry:8081" }}
 {{- end }}
-{{- if not $settings.api.base_url }}
-{{- $problems = append $problems "settings.api.base_url is missing; set it to the address of the provider's API" }}
-{{- end }}
-{{- if not .Values.secrets.api.existingSecret }}
-{{- $problems = append $problems "secrets.api.existingSecret is missing; make a Secret with the keys key and secret, and name it there" }}
-{{- end }}
+{{- $problems = concat $problems (include "onboarding-processor.providerProblems" . | fromJsonArray) }}
 {{- if and (not .Values.workflows.catalogue) (not .Values.workflows.existingConfigMap) }}
 {{- $problems = append $problems "workflows.catalogue is missing; give --set-file workflows.catalogue=workflows.yaml, or set workflows.existingConfigMap" }}
 {{- end }}
@@ -32,6 +27,28 @@
 {{- end }}
 {{- end }}
 
+{{/* What is wrong with who plays the provider, and as whom it is called. */}}
+{{- define "onboarding-processor.providerProblems" -}}
+{{- $problems := list }}
+{{- $api := .Values.secrets.api }}
+{{- $isExternal := include "onboarding-processor.isExternal" (dict "root" . "section" "api") }}
+{{- if .Values.simulator.enabled }}
+{{- range $value, $given := dict "settings.api.base_url" .Values.settings.api.base_url "settings.webhook.key_base_url" .Values.settings.webhook.key_base_url "secrets.api.existingSecret" $api.existingSecret "externalSecrets.remoteRefs.api" $isExternal }}
+{{- if $given }}
+{{- $problems = append $problems (printf "simulator.enabled stands instead of a provider, but %s is set; unset it, or simulator.enabled" $value) }}
+{{- end }}
+{{- end }}
+{{- else }}
+{{- if not .Values.settings.api.base_url }}
+{{- $problems = append $problems "settings.api.base_url is missing; set it to the address of the provider's API" }}
+{{- end }}
+{{- if not (or $api.existingSecret $isExternal) }}
+{{- $problems = append $problems "secrets.api.existingSecret is missing; make a Secret with the keys key and secret, and name it there" }}
+{{- end }}
+{{- end }}
+{{- toJson $problems }}
+{{- end }}
+
 {{/* The words are those of `is_secret_property` in processor/kafka_properties.py. */}}
 {{- define "onboarding-processor.secretProblems" -}}
 {{- $problems := list }}
@@ -42,33 +59,77 @@
 {{- end }}
 {{- end }}
 {{- range $section, $secret := .Values.secrets }}
-{{- if $secret.existingSecret }}
-{{- if not (include "onboarding-processor.secretItems" (dict "section" $section "keys" $secret.keys)) }}
+{{- $place := dict "root" $ "section" $section }}
+{{- $isExternal := include "onboarding-processor.isExternal" $place }}
+{{- $keys := include "onboarding-processor.secretKeys" $place | fromJson }}
+{{- if and $secret.existingSecret $isExternal }}
+{{- $problems = append $problems (printf "secrets.%s.existingSecret is set, and externalSecrets.remoteRefs.%s too; unset one of them" $section $section) }}
+{{- end }}
+{{- if and $secret.existingSecret (not $keys) }}
 {{- $problems = append $problems (printf "secrets.%s.existingSecret is set, but secrets.%s.keys names no key in it; name one, or unset it" $section $section) }}
 {{- end }}
-{{- range $setting, $key := $secret.keys }}
-{{- if and $key (hasKey (index $.Values.settings $section) $setting) }}
+{{- range $setting, $key := or $secret.existingSecret $isExternal | empty | ternary dict $keys }}
+{{- if hasKey (index $.Values.settings $section) $setting }}
 {{- $problems = append $problems (printf "settings.%s.%s is set, and secrets.%s.keys.%s too; unset one of them" $section $setting $section $setting) }}
 {{- end }}
 {{- end }}
 {{- end }}
+{{- toJson (concat $problems (include "onboarding-processor.externalProblems" . | fromJsonArray)) }}
+{{- end }}
+
+{{/* What is wrong with Secrets that are not there yet. */}}
+{{- define "onboarding-processor.externalProblems" -}}
+{{- $problems := list }}
+{{- $external := .Values.externalSecrets }}
+{{- if $external.enabled }}
+{{- if not $external.secretStoreRef.name }}
+{{- $problems = append $problems "externalSecrets.secretStoreRef.name is missing; name the SecretStore or ClusterSecretStore there" }}
+{{- end }}
+{{- if not (values $external.remoteRefs | compact) }}
+{{- $problems = append $problems "externalSecrets.enabled is set, but externalSecrets.remoteRefs says no place of a secret; fill a section of it, or unset enabled" }}
+{{- end }}
+{{- $api := $external.remoteRefs.api }}
+{{- if and $api.token (or $api.key $api.secret) }}
+{{- $problems = append $problems "externalSecrets.remoteRefs.api: token stands instead of key and secret; leave one or the other out" }}
+{{- end }}
+{{- end }}
+{{- if and .Values.setupJob.enabled (eq .Values.setupJob.when "before") }}
+{{- range $section := list "kafka" "schema_registry" }}
+{{- if include "onboarding-processor.isExternal" (dict "root" $ "section" $section) }}
+{{- $problems = append $problems (printf "setupJob.when is before, but externalSecrets.remoteRefs.%s makes a Secret that the Job needs, and comes later; set setupJob.when to after, or give secrets.%s.existingSecret" $section $section) }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- if and .Values.setupJob.enabled (not .Values.setupJob.topics) (not .Values.setupJob.schemas) }}
+{{- $problems = append $problems "setupJob.enabled is set, but neither setupJob.topics nor setupJob.schemas; set one, or unset enabled" }}
 {{- end }}
 {{- toJson $problems }}
 {{- end }}
 
+{{/* What is wrong with the workloads that are made, and with values for others. */}}
 {{- define "onboarding-processor.roleProblems" -}}
 {{- $problems := list }}
 {{- $partitions := int .Values.settings.topics.partitions }}
-{{- range $role := list "submitter" "reconciler" }}
+{{- $workloads := include "onboarding-processor.workloads" . | fromJsonArray }}
+{{- range $role := $workloads }}
+{{- $workload := dict "root" $ "role" $role }}
 {{- $replicas := int (index $.Values $role).replicas }}
-{{- if and (gt $replicas $partitions) (not $.Values.acknowledgeIdleReplicas) }}
+{{- $isFixed := include "onboarding-processor.isAutoscaled" $workload | empty }}
+{{- if and (ne $role "ingestor") $isFixed (gt $replicas $partitions) (not $.Values.acknowledgeIdleReplicas) }}
 {{- $problems = append $problems (printf "%s.replicas: %d are more than the %d partitions of settings.topics.partitions, and the rest would be idle; lower it, or set acknowledgeIdleReplicas" $role $replicas $partitions) }}
 {{- end }}
-{{- end }}
-{{- range $role := list "submitter" "ingestor" "reconciler" }}
-{{- $least := include "onboarding-processor.stopSeconds" (dict "root" $ "role" $role) | int }}
-{{- if lt (include "onboarding-processor.graceSeconds" (dict "root" $ "role" $role) | int) $least }}
+{{- $least := include "onboarding-processor.stopSeconds" $workload | int }}
+{{- if lt (include "onboarding-processor.graceSeconds" $workload | int) $least }}
 {{- $problems = append $problems (printf "%s.terminationGracePeriodSeconds: at least %d, or a stop is cut off before its work is committed; raise it, or unset it" $role $least) }}
+{{- end }}
+{{- end }}
+{{- range $role := list "submitter" "reconciler" "all" }}
+{{- if (index $.Values $role).persistence.enabled }}
+{{- if not (has $role $workloads) }}
+{{- $problems = append $problems (printf "%s.persistence means nothing where layout is %s; set that of %s" $role $.Values.layout (without $workloads "ingestor" | join " and ")) }}
+{{- else if eq ((index $.Values.settings "state" | default dict).store | default "rocksdb") "memory" }}
+{{- $problems = append $problems (printf "%s.persistence keeps nothing where settings.state.store is memory; unset one of them" $role) }}
+{{- end }}
 {{- end }}
 {{- end }}
 {{- toJson $problems }}

@@ -86,20 +86,75 @@ app.kubernetes.io/managed-by: {{ .root.Release.Service }}
 {{- default .Chart.AppVersion .Values.image.tag | replace "+" "_" | trunc 63 | trimAll "-_." }}
 {{- end }}
 
-{{/* Seconds that a stop of a role needs before the margin. Takes {root, role}. */}}
+{{/* Seconds in which a stop ends all that was begun. Takes {root, role}, and `leaveSeconds`: a least time for what
+follows the drain. */}}
 {{- define "onboarding-processor.stopSeconds" -}}
-{{- $settings := .root.Values.settings }}
-{{- if eq .role "ingestor" }}
+{{- $values := index .root.Values .role }}
+{{- $seconds := 0.0 }}
+{{- if eq .role (include "onboarding-processor.webhookWorkload" .root) }}
 {{- /* 10 s: requests that were taken in are answered. */}}
-{{- add .root.Values.ingestor.preStopSleepSeconds 10 }}
-{{- else }}
-{{- $commit := divf $settings.kafka.transaction_timeout_ms 1000 }}
-{{- addf $settings.engine.drain_s_max $commit | ceil | int64 }}
+{{- $seconds = addf $values.preStopSleepSeconds 10 }}
+{{- end }}
+{{- if ne .role "ingestor" }}
+{{- $commitSeconds := divf .root.Values.settings.kafka.transaction_timeout_ms 1000 }}
+{{- $seconds = addf $seconds .root.Values.settings.engine.drain_s_max (maxf $commitSeconds (.leaveSeconds | default 0)) }}
+{{- end }}
+{{- ceil $seconds | int64 }}
+{{- end }}
+
+{{/* The same with 15 s to commit and leave the groups, and a margin of 10 s: the producer's last records (5 s), and
+closing. Takes {root, role}. */}}
+{{- define "onboarding-processor.graceSeconds" -}}
+{{- $derived := include "onboarding-processor.stopSeconds" (dict "root" .root "role" .role "leaveSeconds" 15) | int64 | add 10 }}
+{{- (index .root.Values .role).terminationGracePeriodSeconds | default $derived | int64 }}
+{{- end }}
+
+{{/* The Secret that holds a section of secrets: a given one, or one that this chart makes; empty for none. Takes
+{root, section}. */}}
+{{- define "onboarding-processor.secretName" -}}
+{{- $values := .root.Values }}
+{{- $fullname := include "onboarding-processor.fullname" .root }}
+{{- if and (eq .section "api") $values.simulator.enabled }}
+{{- printf "%s-simulator" $fullname }}
+{{- else if include "onboarding-processor.isExternal" . }}
+{{- printf "%s-%s" $fullname (eq .section "schema_registry" | ternary "registry" .section) }}
+{{- else if ne .section "more" }}
+{{- (index $values.secrets .section).existingSecret }}
 {{- end }}
 {{- end }}
 
-{{/* The margin, 15 s, is for the last records of the producer (5 s), leaving the group, and closing. */}}
-{{- define "onboarding-processor.graceSeconds" -}}
-{{- $given := (index .root.Values .role).terminationGracePeriodSeconds }}
-{{- $given | default (include "onboarding-processor.stopSeconds" . | int64 | add 15) | int64 }}
+{{/* Not empty where an ExternalSecret makes the Secret of a section. Takes {root, section}. */}}
+{{- define "onboarding-processor.isExternal" -}}
+{{- $external := .root.Values.externalSecrets }}
+{{- and $external.enabled (index $external.remoteRefs .section) | empty | ternary "" "yes" }}
+{{- end }}
+
+{{/* Setting -> key in the Secret of a section, as JSON. Takes {root, section}. */}}
+{{- define "onboarding-processor.secretKeys" -}}
+{{- $keys := (index .root.Values.secrets .section).keys }}
+{{- $found := dict }}
+{{- if and (eq .section "api") .root.Values.simulator.enabled }}
+{{- $found = dict "key" "key" "secret" "secret" }}
+{{- else if include "onboarding-processor.isExternal" . }}
+{{- range $setting, $_ := index .root.Values.externalSecrets.remoteRefs .section }}
+{{- $_ := set $found $setting (index $keys $setting | default $setting) }}
+{{- end }}
+{{- else }}
+{{- range $setting, $key := $keys.token | empty | ternary $keys (pick $keys "token") }}
+{{- if $key }}
+{{- $_ := set $found $setting $key }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- toJson $found }}
+{{- end }}
+
+{{/* The Service of the simulator, as processor and tests call it. Takes the root. */}}
+{{- define "onboarding-processor.simulatorUrl" -}}
+{{- printf "http://%s-simulator.%s:%v" (include "onboarding-processor.fullname" .) .Release.Namespace .Values.simulator.port }}
+{{- end }}
+
+{{/* The address of the provider's API, or of the simulator that stands for it. Takes the root. */}}
+{{- define "onboarding-processor.apiBaseUrl" -}}
+{{- .Values.simulator.enabled | ternary (include "onboarding-processor.simulatorUrl" .) .Values.settings.api.base_url }}
 {{- end }}

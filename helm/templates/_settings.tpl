@@ -1,6 +1,8 @@
 {{/* The environment variables of all settings that are given, as YAML. An empty text means: not given. */}}
 {{- define "onboarding-processor.variables" -}}
-{{- range $section, $value := .Values.settings }}
+{{- $given := deepCopy .Values.settings }}
+{{- $_ := set $given.api "base_url" (include "onboarding-processor.apiBaseUrl" .) }}
+{{- range $section, $value := $given }}
 {{- if eq $section "providers" }}
 {{- range $profile, $settings := $value }}
 {{- range $name, $inner := $settings }}
@@ -41,16 +43,44 @@ PROCESSOR_{{ upper .name }}: {{ quote $text }}
 {{- end }}
 {{- end }}
 
-{{/* One section of secrets as items of a projected volume: files named like the variables. Takes {section, keys}. */}}
-{{- define "onboarding-processor.secretItems" -}}
-{{- $keys := .keys }}
-{{- if $keys.token }}
-{{- $keys = pick $keys "token" }}
+{{/* The sources of the volume of secrets, as list items: files named like the variables. Takes {root, role}. */}}
+{{- define "onboarding-processor.secretSources" -}}
+{{- $root := .root }}
+{{- /* The set-up talks to brokers and registry only, and so knows nobody else's secrets. */}}
+{{- range $section := eq .role "setup" | ternary (list "kafka" "schema_registry") (list "api" "kafka" "schema_registry") }}
+{{- $place := dict "root" $root "section" $section }}
+{{- with include "onboarding-processor.secretName" $place }}
+- secret:
+    name: {{ . }}
+    items:
+      {{- range $setting, $key := include "onboarding-processor.secretKeys" $place | fromJson }}
+      - key: {{ $key }}
+        path: PROCESSOR_{{ upper $section }}__{{ upper $setting }}
+      {{- end }}
 {{- end }}
-{{- range $setting, $key := $keys }}
-{{- if $key }}
-- key: {{ $key }}
-  path: PROCESSOR_{{ upper $.section }}__{{ upper $setting }}
 {{- end }}
+{{- if ne .role "setup" }}
+{{- range $secret := $root.Values.moreSecrets }}
+- secret:
+    name: {{ $secret.existingSecret }}
+    items:
+      {{- range $variable, $key := $secret.keys }}
+      - key: {{ $key }}
+        path: {{ $variable }}
+      {{- end }}
+{{- end }}
+{{- $more := dict "root" $root "section" "more" }}
+{{- if include "onboarding-processor.isExternal" $more }}
+- secret:
+    name: {{ include "onboarding-processor.secretName" $more }}
+    items:
+      {{- range $variable, $_ := $root.Values.externalSecrets.remoteRefs.more }}
+      - key: {{ $variable }}
+        path: {{ $variable }}
+      {{- end }}
+{{- end }}
+{{- end }}
+{{- with include "onboarding-processor.strimzi.secretSources" . }}
+{{ . }}
 {{- end }}
 {{- end }}

@@ -1,12 +1,12 @@
-{{/* The Deployment of a role. Takes {root, role}. */}}
-{{- define "onboarding-processor.deployment" -}}
+{{/* The Deployment or StatefulSet of a workload. Takes {root, role}. */}}
+{{- define "onboarding-processor.workload" -}}
 {{- $root := .root }}
 {{- $values := index $root.Values .role }}
-{{- $isIngestor := eq .role "ingestor" }}
+{{- $isPersistent := include "onboarding-processor.isPersistent" . -}}
 apiVersion: apps/v1
-kind: Deployment
+kind: {{ include "onboarding-processor.workloadKind" . }}
 metadata:
-  name: {{ include "onboarding-processor.fullname" $root }}-{{ .role }}
+  name: {{ include "onboarding-processor.workloadName" . }}
   namespace: {{ $root.Release.Namespace }}
   labels:
     {{- include "onboarding-processor.labels" . | nindent 4 }}
@@ -17,10 +17,22 @@ spec:
   selector:
     matchLabels:
       {{- include "onboarding-processor.selectorLabels" . | nindent 6 }}
+  {{- if $isPersistent }}
+  serviceName: {{ include "onboarding-processor.workloadName" . }}
+  # Pods owe each other nothing, so they start together; a rollout still replaces one after the other.
+  podManagementPolicy: Parallel
+  updateStrategy:
+    type: RollingUpdate
+  persistentVolumeClaimRetentionPolicy:
+    whenDeleted: {{ $values.persistence.whenDeleted }}
+    whenScaled: {{ $values.persistence.whenScaled }}
+  volumeClaimTemplates:
+    {{- include "onboarding-processor.stateClaim" . | nindent 4 }}
+  {{- else }}
   strategy:
     type: RollingUpdate
     rollingUpdate:
-      {{- if $isIngestor }}
+      {{- if eq .role "ingestor" }}
       # Webhooks are always taken: the provider repeats one for about a minute only.
       maxUnavailable: 0
       maxSurge: 1
@@ -29,83 +41,69 @@ spec:
       maxUnavailable: 1
       maxSurge: 0
       {{- end }}
+  {{- end }}
   template:
     metadata:
       labels:
-        {{- $own := include "onboarding-processor.selectorLabels" . | fromYaml }}
-        {{- $_ := set $own "app.kubernetes.io/version" (include "onboarding-processor.version" $root) }}
-        {{- $_ := set $own "app.kubernetes.io/part-of" "onboarding" }}
-        {{- merge $own $values.podLabels | toYaml | nindent 8 }}
+        {{- include "onboarding-processor.podLabels" . | nindent 8 }}
       annotations:
-        # A pod reads both at its start, so a change of either makes new pods.
+        # A pod reads both at its start, so a change of either makes new pods. Secrets it reads again by itself.
         checksum/settings: {{ include "onboarding-processor.variables" $root | sha256sum }}
         checksum/workflows: {{ $root.Values.workflows.catalogue | sha256sum }}
         {{- with $values.podAnnotations }}
         {{- toYaml . | nindent 8 }}
         {{- end }}
     spec:
-      serviceAccountName: {{ include "onboarding-processor.serviceAccountName" $root }}
-      automountServiceAccountToken: false
-      # Without it a Service named processor-… would look like a setting.
-      enableServiceLinks: false
+      {{- include "onboarding-processor.podBasics" $root | nindent 6 }}
       terminationGracePeriodSeconds: {{ include "onboarding-processor.graceSeconds" . }}
-      {{- with $root.Values.imagePullSecrets }}
-      imagePullSecrets:
-        {{- toYaml . | nindent 8 }}
-      {{- end }}
-      securityContext:
-        {{- toYaml $root.Values.podSecurityContext | nindent 8 }}
       containers:
         - name: {{ .role }}
           {{- include "onboarding-processor.container" . | nindent 10 }}
       volumes:
         {{- include "onboarding-processor.volumes" . | nindent 8 }}
-      topologySpreadConstraints:
-        {{- range list "topology.kubernetes.io/zone" "kubernetes.io/hostname" }}
-        - topologyKey: {{ . }}
-          maxSkew: 1
-          whenUnsatisfiable: ScheduleAnyway
-          labelSelector:
-            matchLabels:
-              {{- include "onboarding-processor.selectorLabels" $ | nindent 14 }}
-          matchLabelKeys: [pod-template-hash]
-        {{- end }}
-      {{- with $values.nodeSelector }}
-      nodeSelector:
-        {{- toYaml . | nindent 8 }}
-      {{- end }}
-      {{- with $values.tolerations }}
-      tolerations:
-        {{- toYaml . | nindent 8 }}
-      {{- end }}
-      {{- with $values.affinity }}
-      affinity:
-        {{- toYaml . | nindent 8 }}
-      {{- end }}
+      {{- include "onboarding-processor.placement" . | nindent 6 }}
 {{- end }}
 
+{{/* The volume of each pod of a StatefulSet. Takes {root, role}. */}}
+{{- define "onboarding-processor.stateClaim" -}}
+{{- $persistence := (index .root.Values .role).persistence -}}
+- metadata:
+    name: state
+    labels:
+      {{- include "onboarding-processor.selectorLabels" . | nindent 6 }}
+  spec:
+    accessModes:
+      {{- toYaml $persistence.accessModes | nindent 6 }}
+    {{- with $persistence.storageClass }}
+    storageClassName: {{ . }}
+    {{- end }}
+    resources:
+      requests:
+        storage: {{ $persistence.size }}
+{{- end }}
+
+{{/* What runs in the pods of a workload. Takes {root, role}. */}}
 {{- define "onboarding-processor.container" -}}
 {{- $root := .root }}
 {{- $values := index $root.Values .role }}
-{{- $isIngestor := eq .role "ingestor" -}}
-image: {{ include "onboarding-processor.image" $root | quote }}
-imagePullPolicy: {{ $root.Values.image.pullPolicy }}
-args: [run, {{ .role }}]
+{{- $takesWebhooks := eq .role (include "onboarding-processor.webhookWorkload" $root) -}}
+{{- include "onboarding-processor.containerBasics" $root }}
+args: {{ eq .role "all" | ternary (list "run") (list "run" .role) | toJson }}
 envFrom:
   - configMapRef:
       name: {{ include "onboarding-processor.fullname" $root }}-settings
 env:
-  - name: PROCESSOR_SECRETS_DIRECTORY
-    value: /etc/processor/secrets
-  - name: PROCESSOR_WORKFLOWS__FILE
-    value: /etc/processor/workflows/workflows.yaml
+  {{- include "onboarding-processor.places" . | nindent 2 }}
   - name: PROCESSOR_STATE__DIRECTORY
     value: /var/lib/processor
-  {{- with include "onboarding-processor.strimzi.env" . }}
-  {{- . | nindent 2 }}
+  {{- if include "onboarding-processor.isPersistent" . }}
+  # The pod's name comes back with its volume: a successor ends its predecessor's open transaction at once.
+  - name: PROCESSOR_KAFKA__INSTANCE_NAME
+    valueFrom:
+      fieldRef: { fieldPath: metadata.name }
   {{- end }}
 ports:
-  {{- if $isIngestor }}
+  {{- if $takesWebhooks }}
   - name: webhook
     containerPort: {{ $root.Values.settings.webhook.port }}
   {{- end }}
@@ -127,97 +125,73 @@ readinessProbe:
   periodSeconds: 5
   timeoutSeconds: 5
   failureThreshold: 2
-{{- if and $isIngestor $values.preStopSleepSeconds }}
+{{- if and $takesWebhooks $values.preStopSleepSeconds }}
 lifecycle:
   preStop:
     sleep: { seconds: {{ $values.preStopSleepSeconds }} }
 {{- end }}
-# A start that a setting stopped says why in `kubectl describe pod`.
-terminationMessagePolicy: FallbackToLogsOnError
 {{- with $values.resources }}
 resources:
   {{- toYaml . | nindent 2 }}
 {{- end }}
-securityContext:
-  {{- toYaml $root.Values.containerSecurityContext | nindent 2 }}
 volumeMounts:
-  - name: workflows
-    mountPath: /etc/processor/workflows
-    readOnly: true
-  - name: secrets
-    mountPath: /etc/processor/secrets
-    readOnly: true
-  - name: tmp
-    mountPath: /tmp
-  {{- if not $isIngestor }}
+  {{- include "onboarding-processor.mounts" . | nindent 2 }}
+  {{- if ne .role "ingestor" }}
   - name: state
     mountPath: /var/lib/processor
   {{- end }}
-  {{- with include "onboarding-processor.strimzi.volumeMounts" . }}
-  {{- . | nindent 2 }}
-  {{- end }}
-  {{- with $root.Values.extraVolumeMounts }}
-  {{- toYaml . | nindent 2 }}
-  {{- end }}
 {{- end }}
 
+{{/* The volumes of a workload. Takes {root, role}. */}}
 {{- define "onboarding-processor.volumes" -}}
-{{- $root := .root }}
-{{- $workflows := $root.Values.workflows -}}
-- name: workflows
-  configMap:
-    {{- if $workflows.existingConfigMap }}
-    name: {{ $workflows.existingConfigMap }}
-    items: [{ key: {{ $workflows.key | quote }}, path: workflows.yaml }]
-    {{- else }}
-    name: {{ include "onboarding-processor.fullname" $root }}-workflows
-    {{- end }}
-- name: secrets
-  projected:
-    defaultMode: 0440 # readable by fsGroup
-    sources:
-      {{- range $section, $secret := $root.Values.secrets }}
-      {{- if $secret.existingSecret }}
-      - secret:
-          name: {{ $secret.existingSecret }}
-          items:
-            {{- include "onboarding-processor.secretItems" (dict "section" $section "keys" $secret.keys) | trim | nindent 12 }}
-      {{- end }}
-      {{- end }}
-      {{- range $secret := $root.Values.moreSecrets }}
-      - secret:
-          name: {{ $secret.existingSecret }}
-          items:
-            {{- range $variable, $key := $secret.keys }}
-            - key: {{ $key }}
-              path: {{ $variable }}
-            {{- end }}
-      {{- end }}
-      {{- with include "onboarding-processor.strimzi.secretSources" . }}
-      {{- . | nindent 6 }}
-      {{- end }}
-- name: tmp
-  emptyDir: { sizeLimit: 64Mi }
-{{- if ne .role "ingestor" }}
+{{- include "onboarding-processor.commonVolumes" . }}
+{{- if and (ne .role "ingestor") (not (include "onboarding-processor.isPersistent" .)) }}
 - name: state
-  emptyDir: { sizeLimit: {{ (index $root.Values .role).stateSizeLimit }} }
-{{- end }}
-{{- with include "onboarding-processor.strimzi.volumes" . }}
-{{ . }}
-{{- end }}
-{{- with $root.Values.extraVolumes }}
-{{ toYaml . }}
+  emptyDir: { sizeLimit: {{ (index .root.Values .role).stateSizeLimit }} }
 {{- end }}
 {{- end }}
 
-{{/* The PodDisruptionBudget of a role; with one replica it would only keep nodes from being drained. Takes {root, role}. */}}
+{{/* Where the pods of a workload may run. Takes {root, role}. */}}
+{{- define "onboarding-processor.placement" -}}
+{{- $values := index .root.Values .role }}
+{{- $spread := list }}
+{{- if kindIs "slice" $values.topologySpreadConstraints }}
+{{- $spread = $values.topologySpreadConstraints }}
+{{- else }}
+{{- range list "topology.kubernetes.io/zone" "kubernetes.io/hostname" }}
+{{- $spread = append $spread (dict "topologyKey" . "maxSkew" 1 "whenUnsatisfiable" "ScheduleAnyway") }}
+{{- end }}
+{{- end }}
+{{- $revision := include "onboarding-processor.isPersistent" . | empty | ternary "pod-template-hash" "controller-revision-hash" }}
+{{- $own := dict "labelSelector" (dict "matchLabels" (include "onboarding-processor.selectorLabels" . | fromYaml)) "matchLabelKeys" (list $revision) -}}
+topologySpreadConstraints:
+  {{- range $spread }}
+  {{- hasKey . "labelSelector" | ternary . (merge (deepCopy .) $own) | list | toYaml | nindent 2 }}
+  {{- else }} []
+  {{- end }}
+{{- with $values.priorityClassName }}
+priorityClassName: {{ . }}
+{{- end }}
+{{- with $values.nodeSelector }}
+nodeSelector:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with $values.tolerations }}
+tolerations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with $values.affinity }}
+affinity:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+
+{{/* The PodDisruptionBudget of a workload; where there is one pod it could keep nothing running. Takes {root, role}. */}}
 {{- define "onboarding-processor.podDisruptionBudget" -}}
-{{- if gt (int (index .root.Values .role).replicas) 1 -}}
----
 apiVersion: policy/v1
 kind: PodDisruptionBudget
 metadata:
-  name: {{ include "onboarding-processor.fullname" .root }}-{{ .role }}
+  name: {{ include "onboarding-processor.workloadName" . }}
   namespace: {{ .root.Release.Namespace }}
   labels:
     {{- include "onboarding-processor.labels" . | nindent 4 }}
@@ -229,4 +203,23 @@ spec:
     matchLabels:
       {{- include "onboarding-processor.selectorLabels" . | nindent 6 }}
 {{- end }}
+
+{{/* The headless Service that a StatefulSet belongs to. Takes {root, role}. */}}
+{{- define "onboarding-processor.headlessService" -}}
+apiVersion: v1
+kind: Service
+metadata:
+  name: {{ include "onboarding-processor.workloadName" . }}
+  namespace: {{ .root.Release.Namespace }}
+  labels:
+    {{- include "onboarding-processor.labels" . | nindent 4 }}
+spec:
+  clusterIP: None
+  selector:
+    {{- include "onboarding-processor.selectorLabels" . | nindent 4 }}
+  ports:
+    - name: ops
+      port: {{ .root.Values.settings.ops.port }}
+      targetPort: ops
+      appProtocol: http
 {{- end }}
