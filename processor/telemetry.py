@@ -158,6 +158,11 @@ class EngineMetrics:
         self.rebalances = make.counter(
             "rebalanced_partitions", "Partitions that came or went: assigned, revoked, lost.", "decider", "change"
         )
+        self.lag = make.gauge(
+            "input_lag_records",
+            "Input that can be read and is not decided yet, in offsets over the partitions owned here; asked seldom.",
+            "decider",
+        )
         self.drain_seconds = make.histogram(
             "drain_seconds", "How long open runs were awaited before partitions were handed over.", _CALL_S, "decider"
         )

@@ -10,10 +10,12 @@ from confluent_kafka.admin import AdminClient
 
 from processor.adapters.acked_producer import AckedProducer
 from processor.adapters.evidence_marks import EvidenceCaller, EvidenceMarks
+from processor.adapters.topic_ends import TopicEnds
 from processor.engine.member import Member
 from processor.errors import BrokerUnavailable, ProcessorError, SettingsInvalid
 from processor.kafka_config import client_config
 from processor.roles.deciders import Decider, make_completion, make_launch, make_preparation
+from processor.roles.lag import LagWatch
 from processor.roles.observer import wall_clock
 from processor.roles.provider import ProviderSide
 from processor.roles.surroundings import Surroundings
@@ -47,6 +49,7 @@ class Workers:
         self._evidence: EvidenceCaller | None = None
         self._missing: str | None = "not started"
         self._starting: asyncio.Task[None] | None = None
+        self._lag: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Begin; what is not there yet is waited for in the background."""
@@ -56,9 +59,9 @@ class Workers:
 
     async def stop(self) -> None:
         """Let every decider drain and leave, then close the provider's side."""
-        if self._starting is not None:
-            self._starting.cancel()
-            await asyncio.wait([self._starting])
+        for task in filter(None, (self._starting, self._lag)):
+            task.cancel()
+            await asyncio.wait([task])
         budget_s = self._around.settings.engine.drain_s_max + LEAVE_MARGIN_S
         for decider in self.deciders.values():
             decider.ask_to_stop()
@@ -94,6 +97,7 @@ class Workers:
         for decider in self.deciders.values():
             decider.start()
         self._missing = None
+        self._lag = asyncio.create_task(self._watch_lag())
         log.info("process.ready")
         while True:
             for _ in range(SHARES_A_WATCH):
@@ -165,6 +169,14 @@ class Workers:
             settings.topics.workflows,
             request_s=settings.kafka.operation_timeout_s,
         )
+
+    async def _watch_lag(self) -> None:
+        settings = self._around.settings
+        topics = settings.topics
+        inputs = {"preparation": topics.requests, "launch": topics.launches, "completion": topics.workflows}
+        ends = TopicEnds(client_config(settings, "lag"), settings.kafka.operation_timeout_s)
+        watch = LagWatch(ends.of, self._around.metrics.engine, inputs)
+        await watch.run({name: one.member.partitions for name, one in self.deciders.items()})
 
     def _is_held_up(self) -> bool:
         """Whether preparation should take no more in: launch has so much to do here, or the provider is away."""
