@@ -3,7 +3,8 @@
 `python -m bench.sizing` runs real requests through the whole processor and weighs what it keeps of each: open (its
 workflow runs) and remembered (its result is out, its id is kept so that a duplicate stays one). Then it lays copies of
 what is remembered behind the state, until it is as large as asked for, takes the local copy away and measures a start:
-time, CPU and memory to restore it. Sizes are facts of the format; times are those of the machine.
+time, CPU and memory to restore it. Last, each role runs in a process of its own and works off a backlog as fast as it
+can: what it takes then is what the chart asks for. Sizes are facts of the format; times are those of the machine.
 """
 
 import argparse
@@ -30,11 +31,13 @@ from tests.support.reading import Record, all_records
 from tests.support.worker import Worker
 from tests.support.world import World, world
 
+ROLES = ("submitter", "ingestor", "reconciler")
 DECIDERS = ("preparation", "launch", "completion")
 DAY_S = 86_400
 NEVER_MS = "86000000..86400000"  # A workflow that runs until the measurement is over.
 RATES = (1, 10, 50, 200)
 WINDOWS_D = (10, 15, 38)
+SIZING = ("requests/s", "window", "remembered", "state", "takeover", "new pod", "pods", "partitions")
 # One process decides and calls on one core; half of it stays free for peaks, rebalances and restores.
 USED_SHARE = 0.5
 # Less than this in one partition keeps a takeover short.
@@ -110,8 +113,13 @@ def start_of(made: World, worker: Worker) -> Start:
     seconds, pid = monotonic() - began_s, worker.pid
     state = Path(f"{made.directory}/state-{made.workers.index(worker) + 1}")
     disk = sum(file.stat().st_size for file in state.rglob("*") if file.is_file())
-    memory = next(line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("VmHWM"))
-    return Start(seconds, cpu_seconds(pid), _restored(worker), int(memory.split()[1]) / 1024, disk / 1024**2)
+    return Start(seconds, cpu_seconds(pid), _restored(worker), memory_mib(pid), disk / 1024**2)
+
+
+def memory_mib(pid: int) -> float:
+    """Return the most memory that was resident so far."""
+    status = Path(f"/proc/{pid}/status").read_text(encoding="ascii").splitlines()
+    return int(next(line for line in status if line.startswith("VmHWM")).split()[1]) / 1024
 
 
 def _restored(worker: Worker) -> int:
@@ -143,6 +151,20 @@ def _running(worker: Worker) -> int:
     exposed = httpx.get(f"http://127.0.0.1:{worker.ops_port}/metrics", timeout=5).text
     sought = 'onboarding_state_parts{decider="completion",kind="running"} '
     return next((round(float(line[len(sought) :])) for line in exposed.splitlines() if line.startswith(sought)), 0)
+
+
+def roles_of(made: World, requests: int) -> Iterator[tuple[str, ...]]:
+    """Work a backlog off with each role in a process of its own; yield what each took."""
+    made.publish(*(Request(f"r{number}", key=f"k{number}") for number in range(requests)))
+    workers = {role: made.worker(role) for role in ROLES}
+    made.provider.send_webhooks_to(workers["ingestor"].webhook_port)
+    for worker in workers.values():
+        worker.start()
+    made.wait_until(lambda: len(made.results()) == requests, "every result", 900)
+    for role, worker in workers.items():
+        cpu_s = cpu_seconds(worker.pid) / requests * 1000
+        yield role, f"{cpu_s:.2f}", f"{memory_mib(worker.pid):.0f}"
+        worker.terminate(60)
 
 
 def rows(remembered: Weight, entries_a_second: float, events_a_cpu_s: float) -> Iterator[tuple[str, ...]]:
@@ -217,13 +239,15 @@ def _measure(asked: argparse.Namespace, servers: str, directory: Path, console: 
             f"start {name}: {start.seconds:.1f} s, {start.cpu_s:.1f} CPU s, {start.records} records, "
             f"{start.memory_mib:.0f} MiB resident at most, {start.disk_mib:.0f} MiB on disk"
         )
-    console.print(_table(list(rows(remembered, whole.records / whole.seconds, asked.events_a_cpu_second))))
+    with _installation(servers, directory / "roles", "100..300") as made:
+        console.print(_table(("role", "CPU s per 1,000", "MiB at most"), list(roles_of(made, requests))))
+    entries_a_second = whole.records / (whole.seconds - again.seconds)
+    console.print(_table(SIZING, list(rows(remembered, entries_a_second, asked.events_a_cpu_second))))
 
 
-def _table(found: Sequence[tuple[str, ...]]) -> Table:
-    table = Table(title="sizing")
-    titles = ("requests/s", "window", "remembered", "state", "takeover of a partition", "start of a new pod")
-    for title in (*titles, "pods", "partitions"):
+def _table(titles: Sequence[str], found: Sequence[tuple[str, ...]]) -> Table:
+    table = Table()
+    for title in titles:
         table.add_column(title, justify="right")
     for row in found:
         table.add_row(*row)
