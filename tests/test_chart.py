@@ -3,7 +3,7 @@
 import math
 import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from processor.roles.workers import LEAVE_MARGIN_S
 from processor.settings import Settings, effective
 from processor.settings_loading import EVERYTHING, load_settings
 from tests.support.chart import CHART, ENOUGH, ROOT, Values, chart, container, found, merged, pod, refused, rendered
+from tests.support.pods import Container
 
 KUBERNETES_VERSIONS = ("1.30", "1.37")
 ROLES = ("submitter", "ingestor", "reconciler")
@@ -50,28 +51,13 @@ EVERYTHING_GIVEN: Values = {
 
 
 def environment(objects: list[dict[str, Any]], role: str, folder: Path) -> dict[str, str]:
-    """Return a container's variables, its volumes laid out under `folder`, every secret in them the canary."""
-    variables: dict[str, str] = {}
-    for source in container(objects, role)["envFrom"]:
-        variables |= found(objects, "ConfigMap", source["configMapRef"]["name"])["data"]
-    variables |= {variable["name"]: variable["value"] for variable in container(objects, role)["env"]}
-    volumes = {volume["name"]: volume for volume in pod(objects, role)["volumes"]}
-    for mount in container(objects, role)["volumeMounts"]:
-        place = folder / mount["mountPath"].lstrip("/")
-        place.mkdir(parents=True)
-        for name, text in files_of(volumes[mount["name"]], objects):
-            (place / name).write_text(text)
-    paths = {name for name, value in variables.items() if value.startswith(("/etc/", "/var/"))}
-    return {name: f"{folder}{value}" if name in paths else value for name, value in variables.items()}
+    """Return the variables of a role's container, every secret in its files the canary."""
+    return Container(objects, pod(objects, role), container(objects, role)).variables(folder, secret_text)
 
 
-def files_of(volume: Mapping[str, Any], objects: list[dict[str, Any]]) -> Iterator[tuple[str, str]]:
-    """Give name and text of each file in a volume."""
-    if "configMap" in volume:
-        yield from found(objects, "ConfigMap", volume["configMap"]["name"])["data"].items()
-    for source in volume.get("projected", {}).get("sources", []):
-        for item in source["secret"]["items"]:
-            yield item["path"], '{"security.protocol": "ssl"}' if "PROPERTIES" in item["path"] else CANARY
+def secret_text(file: str) -> str:
+    """Return what a mounted secret holds."""
+    return '{"security.protocol": "ssl"}' if "PROPERTIES" in file else CANARY
 
 
 def test_helm_finds_nothing_to_warn_about() -> None:
@@ -376,14 +362,3 @@ def test_the_versions_of_chart_and_program_agree() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     assert chart().metadata["appVersion"] == project["version"]
     assert container(rendered(), "submitter")["image"] == f"onboarding-processor:{project['version']}"
-
-
-def test_the_notes_name_the_next_commands() -> None:
-    """After an installation one knows what to do, and what is not safe."""
-    values = merged(ENOUGH, {"settings": {"api": {"base_url": "http://api.example.test"}}, "ingestor": {"replicas": 0}})
-    notes = chart().render(values, name="onboarding", namespace="identity")["onboarding-processor/templates/NOTES.txt"]
-    for command in ("topics create", "schemas register", "check"):
-        assert f"exec deploy/onboarding-onboarding-processor-submitter -- processor {command}\n" in notes
-    assert "http://onboarding-onboarding-processor-ingestor.identity:80/webhooks" in notes
-    assert "WARNING: settings.api.base_url begins with http://" in notes
-    assert "WARNING: ingestor.replicas is 0" in notes

@@ -1,0 +1,90 @@
+{{/* What an installation is told. The words are for people; each define gives lines. */}}
+
+{{/* Every topic that there must be, as JSON: those of the code, and those of results that workflows name. */}}
+{{- define "onboarding-processor.topics" -}}
+{{- $places := include "onboarding-processor.kafkaPlaces" . | fromJson }}
+{{- $names := list }}
+{{- range (.Files.Get "files/kafka.yaml" | fromYaml).topics }}
+{{- $name := .name }}
+{{- range $place, $text := $places }}
+{{- $name = $name | replace (printf "{%s}" $place) $text }}
+{{- end }}
+{{- $names = append $names $name }}
+{{- end }}
+{{- concat $names (include "onboarding-processor.ownResultsTopics" . | fromJsonArray) | uniq | toJson }}
+{{- end }}
+
+{{/* The topics of results that workflows of the catalogue name, as JSON; of an existing ConfigMap none are known. */}}
+{{- define "onboarding-processor.ownResultsTopics" -}}
+{{- $names := list }}
+{{- range (.Values.workflows.catalogue | fromYaml).workflows }}
+{{- $names = append $names .resultsTopic }}
+{{- end }}
+{{- $names | compact | uniq | sortAlpha | toJson }}
+{{- end }}
+
+{{/* Every subject that there must be at the registry, as JSON. */}}
+{{- define "onboarding-processor.subjects" -}}
+{{- $places := include "onboarding-processor.kafkaPlaces" . | fromJson }}
+{{- $names := list $places.requests $places.results $places.links $places.progress }}
+{{- $subjects := list }}
+{{- range concat $names (include "onboarding-processor.ownResultsTopics" . | fromJsonArray) | uniq }}
+{{- $subjects = append $subjects (printf "%s-value" .) }}
+{{- end }}
+{{- toJson $subjects }}
+{{- end }}
+
+{{/* What is risky about the values, as JSON: one sentence each. */}}
+{{- define "onboarding-processor.warnings" -}}
+{{- $warnings := list }}
+{{- $settings := .Values.settings }}
+{{- $clear := list }}
+{{- range $setting, $url := dict "settings.api.base_url" $settings.api.base_url "settings.schema_registry.url" $settings.schema_registry.url }}
+{{- if hasPrefix "http://" $url }}
+{{- $clear = append $clear $setting }}
+{{- end }}
+{{- end }}
+{{- if $clear }}
+{{- $warnings = append $warnings (printf "%s begins with http://, so everything sent there, credentials too, is readable on the way." (sortAlpha $clear | join " and ")) }}
+{{- end }}
+{{- $protocol := get ($settings.kafka.properties | default dict) "security.protocol" | default "plaintext" | lower }}
+{{- $isHidden := and .Values.secrets.kafka.existingSecret .Values.secrets.kafka.keys.properties }}
+{{- $isOfUser := include "onboarding-processor.strimzi.env" (dict "root" . "role" (include "onboarding-processor.workloads" . | fromJsonArray | first)) }}
+{{- if and (has $protocol (list "plaintext" "sasl_plaintext")) (not (or $isHidden $isOfUser .Values.externalSecrets.remoteRefs.kafka.properties)) }}
+{{- $warnings = append $warnings (printf "settings.kafka.properties: security.protocol is %s, so requests and results, personal data in them, are readable on the way to the brokers." $protocol) }}
+{{- end }}
+{{- range $setting, $least := dict "replication_factor" 3 "min_insync_replicas" 2 }}
+{{- if lt (get $settings.topics $setting | default $least | int) $least }}
+{{- $warnings = append $warnings (printf "settings.topics.%s is below %d; one broker that is lost can take results with it." $setting $least) }}
+{{- end }}
+{{- end }}
+{{- toJson (concat $warnings (include "onboarding-processor.workloadWarnings" . | fromJsonArray)) }}
+{{- end }}
+
+{{/* The same of workloads and of who plays the provider. */}}
+{{- define "onboarding-processor.workloadWarnings" -}}
+{{- $warnings := list }}
+{{- $partitions := int .Values.settings.topics.partitions }}
+{{- range $role := include "onboarding-processor.workloads" . | fromJsonArray }}
+{{- if not (include "onboarding-processor.isAutoscaled" (dict "root" $ "role" $role)) }}
+{{- $replicas := int (index $.Values $role).replicas }}
+{{- if eq $replicas 0 }}
+{{- $warnings = append $warnings (printf "%s.replicas is 0; nothing does its work." $role) }}
+{{- else if and (eq $replicas 1) (eq $role (include "onboarding-processor.webhookWorkload" $)) }}
+{{- $warnings = append $warnings (printf "%s.replicas is 1; webhooks that come while its node or its pod is replaced are missed, and learned of by polls." $role) }}
+{{- else if and (ne $role "ingestor") (gt $replicas $partitions) }}
+{{- $warnings = append $warnings (printf "%s.replicas is above the %d partitions of settings.topics.partitions; the rest is idle." $role $partitions) }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- if ne .Values.ingestor.service.type "ClusterIP" }}
+{{- $warnings = append $warnings (printf "ingestor.service.type is %s, so the webhook port is open without TLS, unless something before it ends TLS." .Values.ingestor.service.type) }}
+{{- end }}
+{{- if .Values.simulator.enabled }}
+{{- $warnings = append $warnings "simulator.enabled: no provider is called, and results are invented." }}
+{{- if .Values.settings.providers }}
+{{- $warnings = append $warnings (printf "settings.providers: the simulator stands for settings.api only; workflows of %s are run at the real provider." (keys .Values.settings.providers | sortAlpha | join ", ")) }}
+{{- end }}
+{{- end }}
+{{- toJson $warnings }}
+{{- end }}
