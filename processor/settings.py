@@ -283,6 +283,15 @@ class OpsSettings(_Section):
     host: str = Field(default="0.0.0.0", description="Address to listen on")  # noqa: S104  # probes come from outside
     port: Port = Field(default=8081, description="Port of /livez, /readyz and /metrics; 0 takes a free one")
     heartbeat_s_max: Seconds = Field(default=60.0, description="A thread silent for longer makes /livez fail")
+    reread_s: Seconds = Field(default=5.0, description="How often files of secrets and certificates are looked at")
+    renewal_delay_s_max: float = Field(
+        default=60.0,
+        ge=0,
+        le=86_400,
+        allow_inf_nan=False,
+        description="A change in them is taken up after a time drawn up to this, so that not all instances do at once; "
+        "one that is not ready does not wait",
+    )
 
 
 class WorkflowsSettings(_Section):

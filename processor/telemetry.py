@@ -16,6 +16,12 @@ EVENT_SENTENCES: Mapping[str, str] = {
     "process.draining": "Asked to stop: intake has ended, open runs are awaited.",
     "process.stopped": "Everything was committed and closed; how long it took and how many calls were left open.",
     "process.crashed": "An exception that nobody handled; the process or thread ends.",
+    # Secrets and certificates that change while the process runs.
+    "settings.changed": "Secrets or certificates have changed; they are taken up as soon as they work.",
+    "settings.waiting": "Changed secrets or certificates do not work yet; those of before serve on.",
+    "settings.renewed": "Changed secrets or certificates are in use; what was renewed for it, and how long it took.",
+    "settings.refused": "Changed settings contradict themselves or cannot be read; those of before serve on.",
+    "provider.renewed": "A profile is called with changed credentials or authorities; calls end as they began.",
     # Partitions and transactions of a decider.
     "partition.assigned": "Partitions came to this member.",
     "partition.revoked": "Partitions were handed over after their open runs ended.",
@@ -122,6 +128,7 @@ LOG_FIELDS = frozenset(
         "completed_by",
         "reason",
         "fact",
+        "what",
         "why",
         "key_id",
         # addresses of our own
@@ -271,6 +278,14 @@ class ProcessMetrics:
         make = _Maker(registry)
         self.build = make.gauge("build_info", "Always 1; the labels say which build runs.", "version", "revision")
         self.ready = make.gauge("ready", "Whether a role takes work in.", "role")
+        self.renewals = make.counter(
+            "settings_renewals",
+            "Changed secrets and certificates by what became of them: provider, process, refused.",
+            "what",
+        )
+        self.pending = make.gauge(
+            "settings_pending", "Whether changed secrets or certificates are not in use yet, as they do not work."
+        )
         self.log_drops = make.counter("log_drops", "Fields and names kept out of log lines because nobody listed them.")
 
 

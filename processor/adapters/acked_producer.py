@@ -7,6 +7,7 @@ out may still arrive; whoever reads the topic must not mind.
 import asyncio
 import logging
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
@@ -34,6 +35,7 @@ DEFAULTS: Final[Mapping[str, ConfigValue]] = {
     "reconnect.backoff.max.ms": 1_000,
 }
 POLL_S: Final = 0.25
+FLUSH_S: Final = 0.05
 SCAN_S: Final = 1.5  # librdkafka looks for timed-out records once a second.
 ANY_PARTITION: Final = -1
 
@@ -89,8 +91,7 @@ class AckedProducer:
         in_flight_max: int = 10_000,
         make_producer: Callable[[dict[str, ConfigValue]], RawProducer] | None = None,
     ) -> None:
-        timeout = {"delivery.timeout.ms": int(send_timeout_s * 1_000)}
-        self._config: dict[str, ConfigValue] = {**DEFAULTS, **config, **timeout, **FIXED}
+        self._config = _whole(config, send_timeout_s)
         self._send_timeout_s = send_timeout_s
         self._in_flight_max = in_flight_max
         self._make_producer: Callable[[dict[str, ConfigValue]], RawProducer] = make_producer or _real_producer
@@ -174,6 +175,11 @@ class AckedProducer:
         if error is not None:
             raise BrokerUnavailable(f"topic {topic} cannot be written: {error.name()}")
 
+    def renew(self, config: Mapping[str, ConfigValue]) -> None:
+        """Send with this configuration from now on; what is on its way ends with the old one."""
+        self._config = _whole(config, self._send_timeout_s)
+        self._broken = self._producer
+
     def close(self, budget_s: float) -> int:
         """Take nothing more, wait for what is on its way, and say how many records the broker did not confirm."""
         self._is_closed = True
@@ -230,9 +236,15 @@ class AckedProducer:
                 self._renew()
 
     def _renew(self) -> None:
-        """Begin anew after a fatal error: no order and no transaction hangs on the old producer."""
+        """Begin anew, after a fatal error or as told: no order and no transaction hangs on the old producer."""
         old, self._producer = self._producer, self._make_producer(dict(self._config))
-        old.flush(self._send_timeout_s + SCAN_S)
+        give_up_at_s = time.monotonic() + self._send_timeout_s + SCAN_S
+        while old.flush(FLUSH_S) and time.monotonic() < give_up_at_s:
+            self._producer.poll(0)
+
+
+def _whole(config: Mapping[str, ConfigValue], send_timeout_s: float) -> dict[str, ConfigValue]:
+    return {**DEFAULTS, **config, "delivery.timeout.ms": int(send_timeout_s * 1_000), **FIXED}
 
 
 def _judge(topic: str, error: KafkaError | None) -> None:

@@ -6,7 +6,7 @@ the gate let start ends exactly once, also when it is cut; its slot is free befo
 
 import asyncio
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -211,6 +211,18 @@ class Dispatcher:
             self._gate.resize(slots, self._loop.time())
             self.pump()
 
+    def renew(self, provider: Provider, fingerprints: Mapping[str, str]) -> None:
+        """Make calls with another provider from now on; those that are open end with the old one."""
+        before = {pause.workflow for pause in self._pauses.all_holding()}
+        self._pauses.renew(fingerprints)
+        self._provider = provider
+        if self._token is not None:  # It waits for the old one; who sweeps next waits for the new one.
+            self._token.cancel()
+        for workflow in sorted(before - {pause.workflow for pause in self._pauses.all_holding()}):
+            self._apply(workflow)
+            self._listener.resumed(workflow)
+        self.pump()
+
     def ramp(self) -> None:
         """Start with few calls at once: the provider has just come back."""
         self._gate.ramp()
@@ -259,9 +271,9 @@ class Dispatcher:
     # --- calls -----------------------------------------------------------------------------------------------
 
     async def _perform(self, asked: Asked, call: ApiCall) -> None:
-        began_s, generation = self._loop.time(), self._generation(call)
+        began_s, generation, provider = self._loop.time(), self._generation(call), self._provider
         try:
-            fact = await self._provider.perform(call)
+            fact = await provider.perform(call)
         except asyncio.CancelledError:
             self._end(
                 asked, call, unanswered(call, Proof.UNKNOWN, CUT)
@@ -273,7 +285,8 @@ class Dispatcher:
             self._listener.answered(call, fact, self._loop.time() - began_s)
             if fact.proof in _JUDGED:
                 self._gate.answered_well()
-                self._learn(call, fact, generation)
+                if provider is self._provider or fact.proof is not Proof.OUR_FAULT:
+                    self._learn(call, fact, generation)  # A fault of ours in what was replaced since is mended.
             elif fact.proof is Proof.WAIT and fact.wait_ms:
                 self._hold_all(fact.wait_ms)
             self.pump()

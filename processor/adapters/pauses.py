@@ -56,6 +56,11 @@ class Pauses:
         self._fingerprints = dict(fingerprints)
         self._known: dict[str, Standing] = {}  # The last of each workflow that concerns us.
 
+    def renew(self, fingerprints: Mapping[str, str]) -> None:
+        """Send something else, or as somebody else, from now on: no pause for what was sent before holds us."""
+        self._fingerprints = dict(fingerprints)
+        self._known = {workflow: self._as_it_concerns_us(known) for workflow, known in self._known.items()}
+
     def generation(self, workflow: str) -> int:
         """Return the generation of calls that begin now."""
         known = self._known.get(workflow)

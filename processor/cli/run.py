@@ -2,6 +2,7 @@
 
 import os
 from enum import StrEnum
+from functools import partial
 from typing import Annotated
 
 import typer
@@ -9,6 +10,7 @@ import typer
 from processor.errors import SettingsInvalid
 from processor.roles.process import run as run_roles
 from processor.settings import Settings
+from processor.settings_files import SettingsSource
 from processor.settings_loading import Need, load_settings
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
@@ -32,8 +34,9 @@ def run(roles: RoleNames = None) -> None:
     submitter prepares requests and runs workflows, ingestor takes webhooks, reconciler reads what became of
     workflows and publishes results. Settings come from the environment.
     """
-    settings = settings_of(roles or [])
-    raise typer.Exit(run_roles(settings, [str(role) for role in roles or []]))
+    chosen = roles or []
+    source = SettingsSource(os.environ, partial(settings_of, chosen))
+    raise typer.Exit(run_roles(source.load(), [str(role) for role in chosen], source))
 
 
 def settings_of(roles: list[RoleName]) -> Settings:

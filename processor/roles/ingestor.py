@@ -1,7 +1,7 @@
 """The ingestor: genuine webhooks into Kafka, and nothing else. It needs no state, no API budget and no group."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from http import HTTPStatus
 from ipaddress import ip_network
@@ -63,6 +63,13 @@ class Ingestor:
         """Listen; `port` tells where. Raises OSError when the address cannot be had."""
         webhook = self._settings.webhook
         self.port = await self._listener.start(webhook.host, webhook.port)
+
+    def renew(self, settings: Settings, profiles: Collection[str]) -> None:
+        """Fetch keys of these profiles with the credentials and authorities of `settings`; the port stays open."""
+        given = settings.profiles()
+        for name, keys in self._keys.items():
+            if name in profiles:
+                keys.renew(given[name])
 
     async def stop(self) -> None:
         """Take no more, answer what was taken."""

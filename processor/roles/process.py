@@ -4,9 +4,11 @@ import asyncio
 import gc
 import signal
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from enum import StrEnum
+from functools import partial
 from importlib.metadata import version
 
 import structlog
@@ -19,15 +21,18 @@ from processor.adapters.catalogue_file import catalogue_of
 from processor.adapters.web_listener import ListenerLimits, WebListener
 from processor.adapters.webserver import ops_app
 from processor.core.catalogue import Catalogue
-from processor.errors import FatalError
-from processor.kafka_config import plain_producer_config
+from processor.errors import FatalError, ProcessorError
+from processor.kafka_config import Config, plain_producer_config
 from processor.logs import configure_logging
 from processor.roles.first_contact import FirstContact
 from processor.roles.ingestor import Ingestor
 from processor.roles.observer import wall_clock
+from processor.roles.prerequisites import find_schemas, find_topics, wait_for
+from processor.roles.renewal import Change, Renewals, Serving, try_out
 from processor.roles.surroundings import Surroundings
 from processor.roles.workers import Workers
 from processor.settings import Settings
+from processor.settings_files import SettingsSource
 from processor.telemetry import Metrics
 
 log = structlog.stdlib.get_logger()
@@ -57,13 +62,16 @@ class Process:
         roles: Sequence[Role],
         *,
         on_crash: Callable[[], None],
+        source: SettingsSource | None = None,
     ) -> None:
+        """Take up changes of secrets and certificates from `source`; without one nothing changes."""
         self.roles = tuple(roles) or tuple(Role)
         self.registry = CollectorRegistry()
         self.ops_port = settings.ops.port
-        self._settings = settings
+        self._serving = Serving.of(settings)
+        self._on_crash = on_crash
         self._is_draining = False
-        around = Surroundings(
+        around = self._around = Surroundings(
             settings=settings,
             catalogue=catalogue,
             metrics=Metrics(self.registry),
@@ -72,13 +80,12 @@ class Process:
         )
         self._ready = around.metrics.process.ready
         around.metrics.process.build.labels(around.version, around.revision).set(1)
-        timeout_ms = round(settings.webhook.ack_timeout_s * 1000)
-        config = plain_producer_config(settings, "producer", delivery_timeout_ms=timeout_ms)
-        self._producer = AckedProducer(config, send_timeout_s=settings.webhook.ack_timeout_s)
+        self._producer = AckedProducer(_producer_config(settings), send_timeout_s=settings.webhook.ack_timeout_s)
         self.ingestor = self._make_ingestor(around) if Role.INGESTOR in self.roles else None
         self._contact = self._make_contact() if Role.INGESTOR in self.roles else None
         is_working = Role.SUBMITTER in self.roles or Role.RECONCILER in self.roles
         self.workers = Workers(around, self._producer, self._deciders(), on_crash) if is_working else None
+        self._renewals = None if source is None else self._make_renewals(source)
         self._ops = WebListener(
             ops_app(
                 is_alive=self.is_alive,
@@ -91,7 +98,7 @@ class Process:
 
     async def start(self) -> None:
         """Start everything; what depends on something that is not there yet waits for it, unready."""
-        settings = self._settings
+        settings = self._around.settings
         log.info(
             "process.started",
             roles=list(self.roles),
@@ -105,11 +112,31 @@ class Process:
             self._contact.start()
         if self.workers is not None:
             await self.workers.start()
+        if self._renewals is not None:
+            self._renewals.start()
+
+    async def renew(self, change: Change) -> None:
+        """Serve with what changed, as soon as it works; until then what serves goes on.
+
+        Cancelled, it leaves everything as it was, or ends what it has begun.
+        """
+        settings = change.serving.settings
+        if self.ingestor is not None:
+            self.ingestor.renew(settings, change.profiles)
+        if change.is_of_process:
+            around = replace(self._around, settings=settings, start_id=uuid.uuid4().hex)
+            await self._wait_for(around)
+            await _to_its_end(self._replace(around))
+        elif self.workers is not None:
+            await self.workers.renewal(settings, change.profiles)
+        self._serving = change.serving
 
     async def stop(self) -> None:
         """Take nothing more in, let open calls end, commit, leave the groups, close."""
         self._is_draining = True
         log.info("process.draining", roles=list(self.roles))
+        if self._renewals is not None:
+            await self._renewals.stop()
         if self.ingestor is not None:
             await self.ingestor.stop()
         if self._contact is not None:
@@ -147,9 +174,46 @@ class Process:
         submitter = ("preparation", "launch") if Role.SUBMITTER in self.roles else ()
         return (*submitter, "completion") if Role.RECONCILER in self.roles else submitter
 
+    async def _wait_for(self, around: Surroundings) -> None:
+        """Return when the broker and the registry know us by what changed."""
+        told: set[str] = set()
+
+        def tell(error: ProcessorError) -> None:
+            if str(error) not in told:
+                told.add(str(error))
+                log.warning("settings.waiting", exc_info=error)
+
+        deciders = self._deciders()
+        await wait_for(partial(find_topics, around, deciders), tell)
+        if deciders:
+            await wait_for(partial(find_schemas, around), tell)
+
+    async def _replace(self, around: Surroundings) -> None:
+        """Make all clients of Kafka and the registry anew: deciders commit and leave, new ones join; webhooks go on."""
+        self._around = around
+        self._producer.renew(_producer_config(around.settings))
+        if self.workers is None:
+            return
+        has_ended = await self.workers.stop()
+        self.workers = Workers(around, self._producer, self._deciders(), self._on_crash)
+        if not has_ended:  # Its store is still open, so nobody else can work here.
+            self._on_crash()
+        elif not self._is_draining:
+            await self.workers.start()
+
+    def _make_renewals(self, source: SettingsSource) -> Renewals:
+        return Renewals(
+            source,
+            lambda: self._serving,
+            self.renew,
+            is_working=lambda: not any(self.unready()),
+            metrics=self._around.metrics.process,
+            on_crash=self._on_crash,
+        )
+
     def _make_ingestor(self, around: Surroundings) -> Ingestor:
         return Ingestor(
-            self._settings,
+            around.settings,
             self._producer,
             around.metrics.webhooks,
             clock=wall_clock,
@@ -157,11 +221,26 @@ class Process:
         )
 
     def _make_contact(self) -> FirstContact:
-        topic, timeout_s = self._settings.topics.workflows, self._settings.kafka.operation_timeout_s
+        settings = self._around.settings
+        topic, timeout_s = settings.topics.workflows, settings.kafka.operation_timeout_s
         return FirstContact(lambda: self._producer.find(topic, timeout_s))
 
 
-async def serve(settings: Settings, catalogue: Catalogue, roles: Sequence[Role]) -> int:
+def _producer_config(settings: Settings) -> Config:
+    timeout_ms = round(settings.webhook.ack_timeout_s * 1000)
+    return plain_producer_config(settings, "producer", delivery_timeout_ms=timeout_ms)
+
+
+async def _to_its_end(work: Coroutine[None, None, None]) -> None:
+    """Do what must not be left half done, also when it is cancelled meanwhile."""
+    doing = asyncio.create_task(work)
+    while not doing.done():
+        with suppress(asyncio.CancelledError):
+            await asyncio.shield(doing)
+    doing.result()
+
+
+async def serve(settings: Settings, catalogue: Catalogue, roles: Sequence[Role], source: SettingsSource) -> int:
     """Run until SIGTERM, SIGINT or a crash; return the exit code."""
     loop = asyncio.get_running_loop()
     is_over, crashes = asyncio.Event(), []
@@ -174,7 +253,7 @@ async def serve(settings: Settings, catalogue: Catalogue, roles: Sequence[Role])
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, is_over.set)
     _collect_seldom()
-    process = Process(settings, catalogue, roles, on_crash=crashed)
+    process = Process(settings, catalogue, roles, on_crash=crashed, source=source)
     await process.start()
     await is_over.wait()
     await process.stop()
@@ -191,16 +270,18 @@ def _collect_seldom() -> None:
     gc.set_threshold(*GC_THRESHOLDS)
 
 
-def run(settings: Settings, roles: Sequence[str]) -> int:
+def run(settings: Settings, roles: Sequence[str], source: SettingsSource) -> int:
     """Run these roles (none: all of them) in this process until it is told to stop; return the exit code.
 
-    Raises SettingsInvalid before anything is started.
+    What `source` gives later is taken up as far as it is secrets and certificates. Raises SettingsInvalid before
+    anything is started.
     """
     chosen = [Role(role) for role in roles]
     catalogue = catalogue_of(settings)
     configure_logging(settings.logging.format, settings.logging.level)
+    try_out(settings)
     try:
-        return uvloop.run(serve(settings, catalogue, chosen))
+        return uvloop.run(serve(settings, catalogue, chosen, source))
     except FatalError as error:
         log.critical("process.crashed", exc_info=error)
         return EXIT_CRASHED

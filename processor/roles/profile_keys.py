@@ -1,7 +1,10 @@
 """The webhook keys of one provider profile: where they come from, how long they count, and who we are there."""
 
+import asyncio
 import time
+from dataclasses import dataclass
 
+import httpx
 import structlog
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
@@ -28,20 +31,18 @@ class ProfileKeys:
 
     def __init__(self, name: str, api: ApiSettings, webhook: WebhookSettings, metrics: WebhookMetrics) -> None:
         self._metrics = metrics
-        base_url = webhook.key_base_url_of(name) or api.base_url
-        is_plain_http = base_url.startswith("http://")
-        ca_file = None if api.ca_file is None else str(api.ca_file)
-        self._client = key_client(ca_file, is_plain_http=is_plain_http)
-        self._token_client = HttpxClient(HttpSettings(connect_timeout_s=api.connect_timeout_s, ca_file=ca_file))
-        self._endpoint: KeyEndpoint[RSAPublicKey] = KeyEndpoint(
-            self._client,
-            base_url + webhook.key_path,
-            read_key=read_key,
-            credential=self._credential(api, base_url),
-            timeout_s=webhook.key_timeout_s,
-            is_plain_http_allowed=is_plain_http,
-        )
+        self._webhook = webhook
+        self._base_url = webhook.key_base_url_of(name) or api.base_url
+        self._retiring: set[asyncio.Task[None]] = set()
+        self._link = self._connect(api)
         self._keys = WebhookKeys(self._fetch, policy=_policy(webhook), clock=time.monotonic)
+
+    def renew(self, api: ApiSettings) -> None:
+        """Fetch with these credentials and authorities from now on; keys that are known stay known."""
+        before, self._link = self._link, self._connect(api)
+        retiring = asyncio.create_task(_retire(before, self._webhook.key_timeout_s))
+        self._retiring.add(retiring)
+        retiring.add_done_callback(self._retiring.discard)
 
     async def find(self, key_id: str) -> RSAPublicKey | None:
         """Give the key, None where there is no such key; raises ApiUnavailable where that cannot be said now."""
@@ -49,29 +50,68 @@ class ProfileKeys:
 
     async def status(self, key_id: str) -> int:
         """Return the HTTP status of asking for a key, past all that is remembered; raises ApiUnavailable."""
-        return await self._endpoint.status(key_id)
+        return await self._link.endpoint.status(key_id)
 
     async def close(self) -> None:
         """Give back connections and the credential."""
-        await self._endpoint.close()
-        await self._token_client.close()
-        await self._client.aclose()
+        for retiring in self._retiring:
+            retiring.cancel()
+        await asyncio.gather(*self._retiring, return_exceptions=True)
+        await self._link.close()
 
     async def _fetch(self, key_id: str) -> RSAPublicKey | None:
         try:
-            key = await self._endpoint.fetch(key_id)
+            key = await self._link.endpoint.fetch(key_id)
         except ApiUnavailable:
             self._metrics.key_fetches.labels("failed").inc()
             raise
         self._metrics.key_fetches.labels("missing" if key is None else "found").inc()
         return key
 
-    def _credential(self, api: ApiSettings, base_url: str) -> Credential | None:
-        """Return who we are, should the endpoint ask; another address than the API's is never shown the API's own."""
-        given = api.credential(CredentialKind.KEYS) if base_url == api.base_url else api.credentials.keys
-        if not given.is_given:
-            return None
-        return credential(api, self._token_client, _tell, CredentialKind.KEYS)
+    def _connect(self, api: ApiSettings) -> "_Link":
+        is_plain_http = self._base_url.startswith("http://")
+        ca_file = None if api.ca_file is None else str(api.ca_file)
+        client = key_client(ca_file, is_plain_http=is_plain_http)
+        token_client = HttpxClient(HttpSettings(connect_timeout_s=api.connect_timeout_s, ca_file=ca_file))
+        endpoint: KeyEndpoint[RSAPublicKey] = KeyEndpoint(
+            client,
+            self._base_url + self._webhook.key_path,
+            read_key=read_key,
+            credential=_credential(api, self._base_url, token_client),
+            timeout_s=self._webhook.key_timeout_s,
+            is_plain_http_allowed=is_plain_http,
+        )
+        return _Link(client, token_client, endpoint)
+
+
+@dataclass(frozen=True, slots=True)
+class _Link:
+    """One way to ask for keys: its clients, and who we are there."""
+
+    client: httpx.AsyncClient
+    token_client: HttpxClient
+    endpoint: KeyEndpoint[RSAPublicKey]
+
+    async def close(self) -> None:
+        await self.endpoint.close()
+        await self.token_client.close()
+        await self.client.aclose()
+
+
+async def _retire(link: _Link, longest_s: float) -> None:
+    """Close what was replaced, when its last fetch has ended."""
+    try:
+        await asyncio.sleep(longest_s)
+    finally:
+        await link.close()
+
+
+def _credential(api: ApiSettings, base_url: str, token_client: HttpxClient) -> Credential | None:
+    """Return who we are, should the endpoint ask; another address than the API's is never shown the API's own."""
+    given = api.credential(CredentialKind.KEYS) if base_url == api.base_url else api.credentials.keys
+    if not given.is_given:
+        return None
+    return credential(api, token_client, _tell, CredentialKind.KEYS)
 
 
 def _tell(outcome: TokenOutcome, why: str) -> None:

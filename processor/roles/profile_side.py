@@ -1,11 +1,15 @@
 """One profile of the provider in a working process: its client, credentials and breaker, and the gate before it."""
 
+import asyncio
 from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass
+
+import structlog
 
 from processor.adapters.access_token import credentials
 from processor.adapters.budget import Budget
 from processor.adapters.catalogue_file import fault_fingerprint
-from processor.adapters.credential import Header
+from processor.adapters.credential import Credentials
 from processor.adapters.dispatcher import Backlog, Dispatcher, Judged
 from processor.adapters.fault_watch import FaultWatch
 from processor.adapters.gate import Gate, HeldBy
@@ -20,6 +24,8 @@ from processor.roles.call_listener import CallListener
 from processor.roles.observer import wall_clock
 from processor.roles.surroundings import Surroundings
 from processor.settings import ApiSettings, credentials_fingerprint
+
+log = structlog.stdlib.get_logger()
 
 RETRY_AFTER_TOLD_S = 60.0  # A shorter wait is normal operation.
 
@@ -38,28 +44,19 @@ class ProfileSide:
     ) -> None:
         """`name` is configured; calls and answers may hold `bytes_max`, and `publish` tells everyone of a pause."""
         api = around.settings.profiles()[name]
-        catalogue = around.catalogue
         self.name = name
-        self.is_used = bool(catalogue.serving(name))
-        self._api = api
+        self.is_used = bool(around.catalogue.serving(name))
+        self._catalogue = around.catalogue
         self._listener = listener
         self._budget: Budget | None = None
-        self.reach = Reach(
-            _client(api),
-            api.base_url,
-            probe_deadline_s=api.call_deadline_s,
-            authorization=self._header,
-            tell=self._told,
-        )
-        self._token_client: HttpClient = HttpxClient(_http(api))
-        self._credentials = credentials(api, self._token_client, listener.token)
-        calls = WorkflowsApi(catalogue, api, self.reach, self._credentials, clock=wall_clock, tell=listener.request)
-        who = credentials_fingerprint(api)
+        self._slots_max = api.calls_in_flight_max
+        self._retiring: set[asyncio.Task[None]] = set()
+        self._link = self._connect(api)
         watch: FaultWatch[Judged] = FaultWatch(refusals_max=api.refusals_in_row_max)
         self.dispatcher = Dispatcher(
-            ReachableProvider(calls, self.reach),
+            self._link.provider,
             Gate(slots_max=api.calls_in_flight_max, bytes_max=bytes_max, per_second_max=api.calls_per_second_max),
-            Pauses({name: fault_fingerprint(workflow, who) for name, workflow in catalogue.workflows.items()}),
+            Pauses(self._fingerprints(api)),
             watch,
             listener=listener,
             publish=publish,
@@ -68,13 +65,39 @@ class ProfileSide:
         )
         self.dispatcher.resize(0)  # Until partitions are ours.
 
+    @property
+    def reach(self) -> Reach:
+        """Whether the provider is there."""
+        return self._link.reach
+
     def start(self) -> None:
         """Begin to obtain tokens."""
-        self._credentials.start()
+        self._link.credentials.start()
+
+    async def renewal(self, api: ApiSettings) -> None:
+        """Call with these credentials and authorities, once they have a token; until then those of before serve.
+
+        Calls that are open end with what they began with. Cancelled, it leaves everything as it was.
+        """
+        link = self._connect(api)
+        link.credentials.start()
+        try:
+            await link.credentials.ready()
+        except asyncio.CancelledError:
+            await link.close()
+            raise
+        before, self._link = self._link, link
+        self.dispatcher.renew(link.provider, self._fingerprints(api))
+        if not before.reach.is_there:
+            self._told(link.reach, None)
+        retiring = asyncio.create_task(_retire(before, max(api.call_deadline_s, api.run_deadline_s)))
+        self._retiring.add(retiring)
+        retiring.add_done_callback(self._retiring.discard)
+        log.info("provider.renewed", provider=self.name)
 
     def count(self, partitions: Mapping[str, int]) -> None:
         """Take in how many partitions each decider here has in the whole deployment."""
-        self._budget = Budget(self._api.calls_in_flight_max, partitions)
+        self._budget = Budget(self._slots_max, partitions)
 
     def share(self, owned: Mapping[str, Collection[int]]) -> None:
         """Use the part of the profile's limit that the partitions owned here carry."""
@@ -86,7 +109,7 @@ class ProfileSide:
         if not (self.is_used or any(backlog.waiting.values())):
             return
         if HeldBy.TOKEN in backlog.held_by:
-            yield f"provider {self.name}, {HeldBy.TOKEN}: {self._credentials.why_not()}"
+            yield f"provider {self.name}, {HeldBy.TOKEN}: {self._link.credentials.why_not()}"
         if HeldBy.BREAKER in backlog.held_by:
             yield f"provider {self.name}, {HeldBy.BREAKER}: it is away, {self.reach.why_away}"
         if backlog.retry_after_s > RETRY_AFTER_TOLD_S:
@@ -94,17 +117,58 @@ class ProfileSide:
 
     async def close(self) -> None:
         """Close, after the dispatcher."""
-        await self._credentials.close()
-        await self._token_client.close()
-        await self.reach.close()  # Last: see its adapter.
+        for retiring in self._retiring:
+            retiring.cancel()
+        await asyncio.gather(*self._retiring, return_exceptions=True)
+        await self._link.close()
 
-    def _header(self) -> Header | None:
-        return self._credentials.of(Operation.READ_STATUS).header
+    def _connect(self, api: ApiSettings) -> "_Link":
+        """Make what calls with these credentials and authorities; nothing is called yet."""
+        token_client = HttpxClient(_http(api))
+        who = credentials(api, token_client, self._listener.token)
+        reach = Reach(
+            _client(api),
+            api.base_url,
+            probe_deadline_s=api.call_deadline_s,
+            authorization=lambda: who.of(Operation.READ_STATUS).header,
+            tell=lambda why_away: self._told(reach, why_away),
+        )
+        calls = WorkflowsApi(self._catalogue, api, reach, who, clock=wall_clock, tell=self._listener.request)
+        return _Link(reach, token_client, who, ReachableProvider(calls, reach))
 
-    def _told(self, why_away: str | None) -> None:
+    def _fingerprints(self, api: ApiSettings) -> Mapping[str, str]:
+        who = credentials_fingerprint(api)
+        return {name: fault_fingerprint(workflow, who) for name, workflow in self._catalogue.workflows.items()}
+
+    def _told(self, reach: Reach, why_away: str | None) -> None:
+        if reach is not self.reach:  # What was replaced may see its last calls fail.
+            return
         self._listener.reach(why_away)
         if why_away is None:
             self.dispatcher.ramp()
+
+
+@dataclass(frozen=True, slots=True)
+class _Link:
+    """One way to call a profile: its clients, and who we are there."""
+
+    reach: Reach
+    token_client: HttpClient
+    credentials: Credentials
+    provider: ReachableProvider
+
+    async def close(self) -> None:
+        await self.credentials.close()
+        await self.token_client.close()
+        await self.reach.close()  # Last: see its adapter.
+
+
+async def _retire(link: _Link, longest_s: float) -> None:
+    """Close what was replaced, when its last call has ended."""
+    try:
+        await asyncio.sleep(longest_s)
+    finally:
+        await link.close()
 
 
 def _http(api: ApiSettings) -> HttpSettings:

@@ -18,6 +18,7 @@ from processor.roles.call_listener import CallListener, Told
 from processor.roles.observer import wall_clock
 from processor.roles.profile_side import ProfileSide
 from processor.roles.surroundings import Surroundings
+from processor.settings import Settings
 
 log = structlog.stdlib.get_logger()
 
@@ -37,7 +38,7 @@ class ProviderSide:
         settings = around.settings
         names = settings.profiles()
         bytes_max = settings.engine.calls_bytes_max // len(names)
-        told = Told()
+        told = self._told = Told()
         self._settings = settings
         self._metrics = around.metrics.calls
         self._callers: list[ApiCaller] = []
@@ -76,6 +77,11 @@ class ProviderSide:
         for side in self._sides:
             side.start()
         self._control.start()
+
+    async def renewal(self, settings: Settings, profiles: Collection[str]) -> None:
+        """Call these profiles with the credentials and authorities of `settings`; done when each is in use."""
+        given = settings.profiles()
+        await asyncio.gather(*(side.renewal(given[side.name]) for side in self._sides if side.name in profiles))
 
     def count(self, partitions: Mapping[str, int]) -> None:
         """Take in how many partitions each decider here has in the whole deployment: they carry the limits."""
@@ -139,6 +145,8 @@ class ProviderSide:
         await asyncio.to_thread(self._control.close)
         for side in self._sides:
             await side.close()
+        for workflow in self._told.pausing:  # Whoever calls next meets it again, or does not.
+            self._metrics.paused.labels(workflow).set(0)
 
     def _publish(self, standing: Standing) -> None:
         self._control.publish(standing)

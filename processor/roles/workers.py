@@ -1,34 +1,30 @@
 """The deciders of one process: started when what they depend on is there, stopped with everything committed."""
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TypeVar
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
+from functools import partial
 
 import structlog
-from confluent_kafka import KafkaException
-from confluent_kafka.admin import AdminClient
 
 from processor.adapters.acked_producer import AckedProducer
 from processor.adapters.evidence_marks import EvidenceCaller, EvidenceMarks
 from processor.adapters.topic_ends import TopicEnds
 from processor.engine.member import Member
-from processor.errors import BrokerUnavailable, ProcessorError, SettingsInvalid
+from processor.errors import ProcessorError
 from processor.kafka_config import client_config
 from processor.roles.deciders import Decider, make_completion, make_launch, make_preparation
 from processor.roles.lag import LagWatch
 from processor.roles.observer import wall_clock
+from processor.roles.prerequisites import find_schemas, find_topics, wait_for
 from processor.roles.provider import ProviderSide
 from processor.roles.surroundings import Surroundings
+from processor.settings import Settings
 
 log = structlog.stdlib.get_logger()
 
-RETRY_S = 2.0
 WATCH_S = 1.0
 SHARES_A_WATCH = 10  # Partitions that came may call soon; those that went did not call any more when they left.
 LEAVE_MARGIN_S = 15.0
-
-
-Found = TypeVar("Found")
 
 
 class Workers:
@@ -48,6 +44,7 @@ class Workers:
         self._provider = ProviderSide(around, producer)
         self._evidence: EvidenceCaller | None = None
         self._missing: str | None = "not started"
+        self._is_stopping = False
         self._starting: asyncio.Task[None] | None = None
         self._lag: asyncio.Task[None] | None = None
 
@@ -57,8 +54,14 @@ class Workers:
         self._starting = asyncio.create_task(self._start())
         self._starting.add_done_callback(self._started)
 
-    async def stop(self) -> None:
-        """Let every decider drain and leave, then close the provider's side."""
+    def renewal(self, settings: Settings, profiles: Collection[str]) -> Awaitable[None]:
+        """Call these profiles with the credentials and authorities of `settings`; done when each is in use."""
+        return self._provider.renewal(settings, profiles)
+
+    async def stop(self) -> bool:
+        """Let every decider drain and leave, then close the provider's side; False when one did not end in time."""
+        self._is_stopping, self._missing = True, "the deciders are stopping"
+        has_ended = True
         for task in filter(None, (self._starting, self._lag)):
             task.cancel()
             await asyncio.wait([task])
@@ -68,12 +71,16 @@ class Workers:
         for decider in self.deciders.values():
             if not await asyncio.to_thread(decider.join, budget_s):
                 log.error("process.crashed", decider=decider.name, reason="did not stop in time")
+                has_ended = False
         if self._evidence is not None:
             await self._evidence.close()
         await self._provider.close()
+        return has_ended
 
     def is_alive(self) -> bool:
-        """Whether every decider turns."""
+        """Whether every decider turns; one that was told to stop has its budget for that."""
+        if self._is_stopping:
+            return True
         oldest = wall_clock() - round(self._around.settings.ops.heartbeat_s_max * 1000)
         return all(one.is_alive and one.member.turned_at >= oldest for one in self.deciders.values())
 
@@ -91,8 +98,8 @@ class Workers:
         return self._provider.holding()
 
     async def _start(self) -> None:
-        self._provider.count(await self._wait_for(self._find_topics))
-        await self._wait_for(self._find_schemas)
+        self._provider.count(await wait_for(partial(find_topics, self._around, self._names), self._wait))
+        await wait_for(partial(find_schemas, self._around), self._wait)
         self.deciders = {name: Decider(self._make(name), name, self._on_crash) for name in self._names}
         for decider in self.deciders.values():
             decider.start()
@@ -111,44 +118,11 @@ class Workers:
             log.critical("process.crashed", exc_info=error)
             self._on_crash()
 
-    async def _wait_for(self, step: Callable[[], Found]) -> Found:
-        """Repeat a step until it succeeds; meanwhile its reason stands on readiness."""
-        while True:
-            try:
-                return await asyncio.to_thread(step)
-            except ProcessorError as error:
-                if str(error) != self._missing:
-                    log.warning("process.waiting", exc_info=error)
-                self._missing = str(error)
-                await asyncio.sleep(RETRY_S)
-
-    def _find_topics(self) -> Mapping[str, int]:
-        """Return how many partitions the input of each decider here has; raises BrokerUnavailable, SettingsInvalid."""
-        settings = self._around.settings
-        topics = settings.topics
-        mine = {
-            "preparation": (topics.requests, topics.preparation_state, topics.launches),
-            "launch": (topics.launches, topics.launch_state, topics.workflows),
-            "completion": (topics.workflows, topics.completion_state, topics.launches),
-        }
-        inputs = {name: mine[name][0] for name in self._names}
-        everyones = (topics.control, topics.dead_letters, *self._around.event_topics)
-        wanted = dict.fromkeys([*everyones, *(topic for name in self._names for topic in mine[name])])
-        admin = AdminClient(client_config(settings, "start"))
-        counts: dict[str, int] = {}
-        for topic in wanted:
-            try:
-                found = admin.list_topics(topic, timeout=settings.kafka.operation_timeout_s).topics[topic]
-            except KafkaException as error:
-                raise BrokerUnavailable(f"Kafka does not answer: {error.args[0].name()}") from error
-            if found.error is not None:
-                raise SettingsInvalid(f"topic {topic} is not there: run `processor topics create`")
-            counts[topic] = len(found.partitions)
-        return {decider: counts[topic] for decider, topic in inputs.items()}
-
-    def _find_schemas(self) -> None:
-        """Raises RegistryUnavailable, SettingsInvalid."""
-        self._around.make_encoder().warm(self._around.event_topics)
+    def _wait(self, error: ProcessorError) -> None:
+        """Put on readiness what is not there yet, and tell it once."""
+        if str(error) != self._missing:
+            log.warning("process.waiting", exc_info=error)
+        self._missing = str(error)
 
     def _make(self, name: str) -> Member:
         caller = self._provider.caller(name)

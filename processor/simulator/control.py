@@ -3,6 +3,8 @@
 - `GET ledger?since=N&limit=M&format=jsonl` · `GET counters`
 - `GET faults` · `POST faults` with the fields to change
 - `POST targets` with `urls` · `POST revoke` drops all access tokens
+- `POST credentials` with `key` and `secret`: the only ones from now on; `POST credentials/revoke` drops the access
+  tokens of those before
 - `POST walk` with `link`, `token`, `workflowId` (version 3), `recordId` or `caseId` (and `workflowDefinitionId`): the
   end user comes now
 - `POST rotate` signs webhooks with a new key, made or given as PEM text in `signingKey`
@@ -22,7 +24,7 @@ from processor.simulator.bodies import ledger_entry
 from processor.simulator.delivery import Delivery
 from processor.simulator.model import Answer, Counters, Refused, Webhook
 from processor.simulator.provider import Provider
-from processor.simulator.reading import object_in
+from processor.simulator.reading import object_in, text_in
 from processor.simulator.settings import changed, shown, webhook_urls
 from processor.simulator.signing import Keys, Signature
 
@@ -47,6 +49,8 @@ class Control:
             ("POST", "faults"): self._change_faults,
             ("POST", "targets"): self._change_targets,
             ("POST", "revoke"): self._revoke,
+            ("POST", "credentials"): self._rotate_credentials,
+            ("POST", "credentials/revoke"): self._revoke_former,
             ("POST", "walk"): self._walk,
             ("POST", "rotate"): self._rotate,
         }
@@ -101,6 +105,17 @@ class Control:
     def _revoke(self, _request: Request) -> Answer:
         """Make every access token invalid."""
         self._api.credentials.revoke()
+        return Answer(204, b"")
+
+    def _rotate_credentials(self, request: Request) -> Answer:
+        """Know another key and secret, and none beside them."""
+        given = object_in(request.body)
+        self._api.credentials.rotate(text_in(given, "key"), text_in(given, "secret"))
+        return Answer(204, b"")
+
+    def _revoke_former(self, _request: Request) -> Answer:
+        """Make the access tokens of former credentials invalid."""
+        self._api.credentials.revoke_former()
         return Answer(204, b"")
 
     def _walk(self, request: Request) -> Answer:

@@ -86,6 +86,14 @@ class Provider:
         """Make every access token invalid."""
         self._client.post("/_simulator/revoke").raise_for_status()
 
+    def rotate_credentials(self, key: str, secret: str) -> None:
+        """Know no other key and secret from now on; access tokens of those before stay valid until they are revoked."""
+        self._client.post("/_simulator/credentials", json={"key": key, "secret": secret}).raise_for_status()
+
+    def revoke_former_tokens(self) -> None:
+        """Make the access tokens of former credentials invalid."""
+        self._client.post("/_simulator/credentials/revoke").raise_for_status()
+
     def send_webhook(self, workflow_id: str, status: str = "COMPLETED") -> int:
         """Send one webhook, signed, once; return the receiver's status."""
         body = {"body": {"workflowId": workflow_id, "status": status}}

@@ -1,0 +1,64 @@
+"""What roles cannot work without: topics on the broker, schemas in the registry; asked for until they are there."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import TypeVar
+
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
+
+from processor.errors import BrokerUnavailable, ProcessorError, SettingsInvalid
+from processor.kafka_config import client_config
+from processor.roles.surroundings import Surroundings
+
+RETRY_S = 2.0
+
+Found = TypeVar("Found")
+
+
+async def wait_for(step: Callable[[], Found], tell: Callable[[ProcessorError], None]) -> Found:
+    """Repeat a step, which blocks on a thread, until it succeeds; `tell` hears each time why it does not."""
+    while True:
+        try:
+            return await asyncio.to_thread(step)
+        except ProcessorError as error:
+            tell(error)
+            await asyncio.sleep(RETRY_S)
+
+
+def find_topics(around: Surroundings, deciders: tuple[str, ...]) -> Mapping[str, int]:
+    """Return how many partitions the input of each decider has; without deciders, see that webhooks can be written.
+
+    Raises BrokerUnavailable, SettingsInvalid.
+    """
+    topics = around.settings.topics
+    mine = {
+        "preparation": (topics.requests, topics.preparation_state, topics.launches),
+        "launch": (topics.launches, topics.launch_state, topics.workflows),
+        "completion": (topics.workflows, topics.completion_state, topics.launches),
+    }
+    everyones = (topics.control, topics.dead_letters, *around.event_topics) if deciders else (topics.workflows,)
+    wanted = dict.fromkeys([*everyones, *(topic for name in deciders for topic in mine[name])])
+    timeout_s = around.settings.kafka.operation_timeout_s
+    counts: dict[str, int] = {}
+    try:
+        admin = AdminClient(client_config(around.settings, "start"))
+    except KafkaException as error:  # A file that its properties name has changed since they were tried out.
+        raise BrokerUnavailable(f"no client of Kafka can be made: {error.args[0].name()}") from error
+    for topic in wanted:
+        try:
+            found = admin.list_topics(topic, timeout=timeout_s).topics[topic]
+        except KafkaException as error:
+            raise BrokerUnavailable(f"Kafka does not answer: {error.args[0].name()}") from error
+        if found.error is not None:
+            raise SettingsInvalid(f"topic {topic} is not there: run `processor topics create`")
+        counts[topic] = len(found.partitions)
+    return {name: counts[mine[name][0]] for name in deciders}
+
+
+def find_schemas(around: Surroundings) -> None:
+    """See that the registry holds the schema of every event that we write.
+
+    Raises RegistryUnavailable, SettingsInvalid.
+    """
+    around.make_encoder().warm(around.event_topics)

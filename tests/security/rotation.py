@@ -1,0 +1,110 @@
+"""What tests of renewed secrets and certificates share: an installation with mounted secrets, under steady load."""
+
+import threading
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from uuid import uuid4
+
+import httpx
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.support.mounted import MountedFiles
+from tests.support.onboarding import Request
+from tests.support.provider import KEY, SECRET
+from tests.support.worker import Worker
+from tests.support.world import World, world
+
+SOON = {"PROCESSOR_OPS__REREAD_S": "0.1", "PROCESSOR_OPS__RENEWAL_DELAY_S_MAX": "0"}
+PERIOD_S = 0.03
+API_SECRET, REGISTRY_PASSWORD = "PROCESSOR_API__SECRET", "PROCESSOR_SCHEMA_REGISTRY__PASSWORD"
+MOUNTED = {
+    "PROCESSOR_API__KEY": KEY,
+    API_SECRET: SECRET,
+    "PROCESSOR_SCHEMA_REGISTRY__USERNAME": "processor",
+    REGISTRY_PASSWORD: "first",
+}
+
+
+@contextmanager
+def rotating(
+    bootstrap_servers: str,
+    directory: Path,
+    *,
+    settings: Mapping[str, str] | None = None,
+    simulator: Mapping[str, object] | None = None,
+) -> Iterator[tuple[World, MountedFiles]]:
+    """Make an installation whose credentials lie in mounted files."""
+    files = MountedFiles(directory / "secrets", MOUNTED)
+    given = {**SOON, "PROCESSOR_SECRETS_DIRECTORY": str(files.directory), **(settings or {})}
+    with world(bootstrap_servers, directory, settings=given, simulator=simulator) as made:
+        for name in MOUNTED:
+            made.environ.pop(name, None)
+        yield made, files
+
+
+def renewals(worker: Worker, what: str) -> int:
+    """Return how often a process has renewed something: `provider`, `process`; or `refused` to."""
+    return int(sample(worker, "onboarding_settings_renewals_total", what=what))
+
+
+def sample(worker: Worker, name: str, **labels: str) -> float:
+    """Return a metric, 0 where there is none."""
+    text = httpx.get(f"http://127.0.0.1:{worker.ops_port}/metrics", timeout=5).text
+    samples = (each for family in text_string_to_metric_families(text) for each in family.samples)
+    return sum(each.value for each in samples if each.name == name and labels.items() <= each.labels.items())
+
+
+@dataclass
+class Load:
+    """Requests that were published, and what the process answered meanwhile."""
+
+    request_ids: list[str] = field(default_factory=list)
+    alive: Counter[object] = field(default_factory=Counter)  # Status of /livez -> how often.
+    webhooks: Counter[object] = field(default_factory=Counter)  # The same for unsigned webhooks.
+
+
+@contextmanager
+def load(world: World, worker: Worker) -> Iterator[Load]:
+    """Publish requests, ask whether the process lives and send it worthless webhooks while the block runs."""
+    sent, is_over = Load(), threading.Event()
+
+    def publish() -> None:
+        while not is_over.wait(PERIOD_S):
+            request_id = f"r-{uuid4().hex[:10]}"
+            sent.request_ids.append(request_id)
+            world.publish(Request(request_id, request_id), is_flushed=False)
+
+    def ask() -> None:
+        while not is_over.wait(PERIOD_S):
+            sent.alive[_status("GET", f"http://127.0.0.1:{worker.ops_port}/livez")] += 1
+            sent.webhooks[_status("POST", f"http://127.0.0.1:{worker.webhook_port}/webhooks")] += 1
+
+    threads = [threading.Thread(target=work) for work in (publish, ask)]
+    for thread in threads:
+        thread.start()
+    try:
+        yield sent
+    finally:
+        is_over.set()
+        for thread in threads:
+            thread.join()
+    world.flush()
+
+
+def _status(method: str, url: str) -> object:
+    try:
+        return httpx.request(method, url, timeout=5).status_code
+    except httpx.HTTPError as error:
+        return type(error).__name__
+
+
+def assert_each_done_once(world: World, request_ids: list[str]) -> None:
+    """Wait for all results; each request has one, and ran once."""
+    wanted = set(request_ids)
+    world.wait_until(lambda: wanted <= {result["requestId"] for result in world.results()}, "all results", 60)
+    outcomes = Counter(result["requestId"] for result in world.results() if result["outcome"] == "COMPLETED")
+    runs = Counter((run["columns"] or {}).get("ref") for run in world.provider.runs())
+    assert {name: (outcomes[name], runs[name]) for name in wanted} == dict.fromkeys(wanted, (1, 1))
