@@ -22,7 +22,7 @@ from processor.adapters.schema_files import (
     self_contained,
 )
 from processor.core import messages, model
-from tests.adapters.events_document import DOCUMENT, with_tables
+from tests.adapters.events_document import BEGIN, DOCUMENT, with_tables
 
 # Whatever a field of this name holds is, or may be, about a person.
 PERSONAL = frozenset(
@@ -210,6 +210,8 @@ def test_the_document_shows_the_fields_as_they_are() -> None:
     """`python -m tests.adapters.events_document` renews docs/events.md after a change."""
     text = DOCUMENT.read_text(encoding="utf-8")
     assert with_tables(text) == text
+    rows = [line for line in text.partition(BEGIN)[2].splitlines() if line.startswith("| `")]
+    assert [row for row in rows if row.endswith("|  |")] == [], "the kit has no example"
     assert [reason for reason in UNDECODABLE if f"\n| `{reason}` |" not in text] == []
 
 

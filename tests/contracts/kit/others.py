@@ -117,8 +117,8 @@ _LABELLED: Mapping[str, Any] = {
     "attributes": {"channel": "web"},
 }
 _VALUES: Mapping[str, Any] = {
-    "columns": {"vip": True, "age": 36, "score": 1.5, "riskClass": "medium", "none": None},
-    "parameters": {"orderId": "A-1", "address": {"json": '{"city":"Exampleton"}'}, "list": {"json": "[1,2]"}},
+    "columns": {"vip": True, "age": 36, "score": 1.5, "riskClass": "medium", "none": None, "sites": {"json": "[1,2]"}},
+    "parameters": {"orderId": "A-1", "amount": 99.5, "address": {"json": '{"city":"Exampleton"}'}},
 }
 _SERVED = "One result follows, with this `requestId` and under this key."
 
@@ -147,7 +147,7 @@ def _of_subjects() -> Sequence[Request]:
 
 def _for_links() -> Sequence[Request]:
     """Return a request whose end user starts the workflow, and the wish for one more link."""
-    link = _request("request-link", **_LABELLED) | {"workflow": "person-link"}
+    link = {**_request("request-link", **_LABELLED), "workflow": "person-link"}
     return (
         Request("request-link", "An end user is to start the workflow.", link, "A link follows, and later one result."),
         Request(
