@@ -107,7 +107,7 @@ def probes(objects: Sequence[Object]) -> Iterator[str]:
             for name in ("startupProbe", "livenessProbe", "readinessProbe"):
                 if name not in one:
                     yield f"{title(item)}: {one['name']}: no {name}"
-            if one.get("livenessProbe", {}).get("httpGet") == one.get("readinessProbe", {}).get("httpGet", ""):
+            if one.get("livenessProbe", {}).get("httpGet", {}).get("path") == "/readyz":
                 yield f"{title(item)}: {one['name']}: it dies of not being ready"
 
 
