@@ -191,7 +191,7 @@ def labels(objects: Sequence[Object]) -> Iterator[str]:
 
 
 def selectors(objects: Sequence[Object]) -> Iterator[str]:
-    """A workload is chosen by what never changes, chooses its own pods, and no two choose the same."""
+    """A workload chooses its own pods, by what never changes, and no two the same; whatever chooses pods finds some."""
     chosen: Counter[str] = Counter()
     for item, template in templates(objects):
         if item["kind"] in LONG_RUNNING:
@@ -200,6 +200,22 @@ def selectors(objects: Sequence[Object]) -> Iterator[str]:
                 yield f"{title(item)}: its selector"
             chosen.update(title(other) for other, pods in templates(objects) if selects(selector, pods))
     yield from (f"{one}: chosen by {count} workloads" for one, count in chosen.items() if count > 1)
+    for item in objects:
+        for selector in choices(item):
+            if not any(selects(selector, pods) for _, pods in templates(objects)):
+                yield f"{title(item)}: it chooses no pod"
+
+
+def choices(item: Object) -> Iterator[Mapping[str, Any]]:
+    """Give the selectors of pods in an object that is no workload."""
+    spec = item.get("spec", {})
+    match item["kind"]:
+        case "Service":
+            yield {"matchLabels": spec["selector"]}
+        case "PodDisruptionBudget" | "PodMonitor":
+            yield spec["selector"]
+        case "NetworkPolicy":
+            yield spec["podSelector"]
 
 
 def names(objects: Sequence[Object]) -> Iterator[str]:
@@ -215,7 +231,7 @@ def names(objects: Sequence[Object]) -> Iterator[str]:
 
 
 def references(objects: Sequence[Object]) -> Iterator[str]:
-    """What the chart makes and an object names is there: service accounts, settings, the catalogue."""
+    """What the chart makes and an object names is there: accounts, settings, the catalogue, what is scaled."""
     mine = {item["metadata"]["name"] for item in objects if item["kind"] in {"ConfigMap", "ServiceAccount"}}
     prefix = next((item["metadata"]["name"] for item in objects if item["kind"] == "ServiceAccount"), "")
     for item, template in templates(objects):
@@ -226,6 +242,11 @@ def references(objects: Sequence[Object]) -> Iterator[str]:
             named |= {source["configMapRef"]["name"] for source in one.get("envFrom", ()) if "configMapRef" in source}
         ours = {name for name in named if prefix and name.startswith(prefix)}
         yield from (f"{title(item)}: there is no {name}" for name in sorted(ours - mine))
+    workloads = {title(item) for item in objects if item["kind"] in LONG_RUNNING}
+    for item in objects:
+        target = item.get("spec", {}).get("scaleTargetRef")
+        if target and f"{target['kind']}/{target['name']}" not in workloads:
+            yield f"{title(item)}: there is no {target['kind']}/{target['name']}"
 
 
 RULES: tuple[Rule, ...] = (

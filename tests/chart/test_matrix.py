@@ -1,11 +1,15 @@
 """Every file of values in helm/ci: both Helms take it and agree, and Kubernetes knows every field of what they make."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import kubernetes_validate
 import pytest
 from helm_python import lint
 
+from processor.adapters.catalogue_file import catalogue_of
+from processor.settings_loading import load_settings
+from tests.chart.policies import templates
 from tests.chart.validation import (
     CI_FILES,
     CI_NAMES,
@@ -31,6 +35,21 @@ def test_each_file_says_in_its_first_line_what_it_is() -> None:
         first = path.read_text(encoding="utf-8").splitlines()[0]
         assert first.startswith("# "), path.name
         assert first.endswith("."), path.name
+
+
+@pytest.mark.parametrize("name", CI_NAMES)
+def test_the_processor_takes_what_each_file_says(tmp_path: Path, name: str) -> None:
+    """An example that would not start is none: its settings and its catalogue load without a problem."""
+    objects = objects_of(name)
+    [*_, (_, template)] = [one for one in templates(objects) if "envFrom" in one[1]["spec"]["containers"][0]]
+    sources = [
+        source for volume in template["spec"]["volumes"] for source in volume.get("projected", {}).get("sources", ())
+    ]
+    secrets = {item["path"]: "secret" for source in sources for item in source["secret"]["items"]}
+    settings = load_settings(found(objects, "ConfigMap", "settings")["data"] | secrets)
+    if text := values_of(name)["workflows"].get("catalogue"):
+        (tmp_path / "workflows.yaml").write_text(text, encoding="utf-8")
+        assert catalogue_of(settings, tmp_path / "workflows.yaml").workflows
 
 
 @pytest.mark.parametrize("name", CI_NAMES)

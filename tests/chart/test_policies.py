@@ -78,6 +78,7 @@ BREACHES: list[tuple[Rule, Callable[[list[Object]], Any], str]] = [
     ),
     (policies.labels, lambda o: found(o, "Service")["metadata"]["labels"].pop("helm.sh/chart"), "helm.sh/chart"),
     (policies.selectors, lambda o: found(o, "Deployment", "submitter")["spec"]["selector"].update(matchLabels={}), "s"),
+    (policies.selectors, lambda o: found(o, "Service")["spec"]["selector"].update(team="a"), "it chooses no pod"),
     (policies.names, lambda o: found(o, "Service")["metadata"].update(name="s" * 64), "too long"),
     (policies.names, lambda o: found(o, "Service")["metadata"].pop("namespace"), "no namespace"),
     (policies.names, lambda o: o.append(found(o, "Service")), "2 times"),
