@@ -13,7 +13,7 @@
 
 {{/* KEDA's word for the mechanism, `none` where there is none. */}}
 {{- define "onboarding-processor.kedaSasl" -}}
-{{- $properties := .Values.settings.kafka.properties | default dict }}
+{{- $properties := include "onboarding-processor.kafkaProperties" . | fromJson }}
 {{- $mechanism := get $properties "sasl.mechanism" | default (get $properties "sasl.mechanisms") | default "GSSAPI" | toString }}
 {{- $words := dict "PLAIN" "plaintext" "SCRAM-SHA-256" "scram_sha256" "SCRAM-SHA-512" "scram_sha512" }}
 {{- $isSasl := get $properties "security.protocol" | toString | upper | hasPrefix "SASL" }}
@@ -21,7 +21,7 @@
 {{- end }}
 
 {{- define "onboarding-processor.kedaTls" -}}
-{{- $protocol := get (.Values.settings.kafka.properties | default dict) "security.protocol" | toString | upper }}
+{{- $protocol := get (include "onboarding-processor.kafkaProperties" . | fromJson) "security.protocol" | toString | upper }}
 {{- .Values.keda.tls | default (hasSuffix "SSL" $protocol | ternary "enable" "disable") }}
 {{- end }}
 

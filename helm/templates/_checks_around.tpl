@@ -2,6 +2,7 @@
 {{- define "onboarding-processor.checks.around" -}}
 {{- $problems := include "onboarding-processor.kedaProblems" . | fromJsonArray }}
 {{- $problems = concat $problems (include "onboarding-processor.routeProblems" . | fromJsonArray) }}
+{{- $problems = concat $problems (include "onboarding-processor.strimziProblems" . | fromJsonArray) }}
 {{- $hpa := .Values.hpa }}
 {{- if and $hpa.enabled (eq .Values.layout "all") }}
 {{- $problems = append $problems "hpa.enabled: the ingestor has no pods of its own in layout all; unset it, or set layout to roles" }}
@@ -13,7 +14,7 @@
 {{- $problems = append $problems "hpa.enabled: ingestor.resources.requests.cpu is missing, and utilization is a part of it; set it" }}
 {{- end }}
 {{- $policy := .Values.networkPolicy }}
-{{- if and $policy.enabled (not $policy.webhooksFrom) }}
+{{- if and $policy.enabled (not $policy.webhooksFrom) (not .Values.simulator.enabled) }}
 {{- $problems = append $problems "networkPolicy.webhooksFrom is missing, so no webhook would come in; name the gateway, for example [{namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: gateway}}}]" }}
 {{- end }}
 {{- toJson $problems }}
@@ -49,17 +50,18 @@
 {{/* What keeps the chart from making a TriggerAuthentication. */}}
 {{- define "onboarding-processor.kedaAuthenticationProblems" -}}
 {{- $problems := list }}
-{{- $secret := .Values.secrets.kafka }}
+{{- $place := dict "root" . "section" "kafka" }}
+{{- $keys := include "onboarding-processor.secretName" $place | empty | ternary dict (include "onboarding-processor.secretKeys" $place | fromJson) }}
 {{- $sasl := include "onboarding-processor.kedaSasl" . }}
-{{- if and $secret.existingSecret $secret.keys.properties (not (and .Values.keda.sasl .Values.keda.tls)) }}
+{{- if and $keys.properties (not (and .Values.keda.sasl .Values.keda.tls)) }}
 {{- $problems = append $problems "keda: properties in a Secret (secrets.kafka.keys.properties) cannot be seen here; set keda.sasl and keda.tls, and where those need more than user name and password keda.triggerAuthentication" }}
 {{- else if not (has $sasl (list "none" "plaintext" "scram_sha256" "scram_sha512")) }}
 {{- $problems = append $problems (printf "keda: the chart makes no TriggerAuthentication for the mechanism %s; make one, and name it by keda.triggerAuthentication" $sasl) }}
-{{- else if ne $sasl "none" }}
-{{- if not (or .Values.settings.kafka.sasl_username (and $secret.existingSecret $secret.keys.sasl_username)) }}
+{{- else if and (ne $sasl "none") (not .Values.strimzi.users.enabled) }}
+{{- if not (or .Values.settings.kafka.sasl_username $keys.sasl_username) }}
 {{- $problems = append $problems "keda: no user name for the brokers is known; set settings.kafka.sasl_username or secrets.kafka.keys.sasl_username, or name a TriggerAuthentication of your own by keda.triggerAuthentication" }}
 {{- end }}
-{{- if not (and $secret.existingSecret $secret.keys.sasl_password) }}
+{{- if not $keys.sasl_password }}
 {{- $problems = append $problems "keda: no password for the brokers is known; set secrets.kafka.existingSecret and secrets.kafka.keys.sasl_password, or name a TriggerAuthentication of your own by keda.triggerAuthentication" }}
 {{- end }}
 {{- end }}
@@ -83,6 +85,55 @@
 {{- end }}
 {{- if and $certificate.enabled .Values.ingress.enabled .Values.ingress.tlsSecret (ne .Values.ingress.tlsSecret (include "onboarding-processor.certificateSecret" .)) }}
 {{- $problems = append $problems "ingress.tlsSecret is another one than the Secret of certificate; unset it" }}
+{{- end }}
+{{- toJson $problems }}
+{{- end }}
+
+{{- define "onboarding-processor.strimziProblems" -}}
+{{- $problems := list }}
+{{- $strimzi := .Values.strimzi }}
+{{- range $what := list "topics" "users" }}
+{{- if and (index $strimzi $what).enabled (not $strimzi.cluster) }}
+{{- $problems = append $problems (printf "strimzi.cluster is missing, so no operator would make the %s; set it to the name of the Kafka" $what) }}
+{{- end }}
+{{- end }}
+{{- if $strimzi.topics.enabled }}
+{{- $names := list }}
+{{- range $topic := include "onboarding-processor.strimzi.topics" . | fromJsonArray }}
+{{- $names = append $names $topic.name }}
+{{- end }}
+{{- range $name := $strimzi.topics.except }}
+{{- if not (has $name $names) }}
+{{- $problems = append $problems (printf "strimzi.topics.except: %s is no topic of this installation; write one of %s" $name (join ", " $names)) }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- if and .Values.workflows.catalogue (or $strimzi.catalogue.resultsTopics $strimzi.catalogue.rerun) }}
+{{- $problems = append $problems "strimzi.catalogue is for workflows.existingConfigMap, but workflows.catalogue is given and says it itself; unset it" }}
+{{- end }}
+{{- if $strimzi.users.enabled }}
+{{- $problems = concat $problems (include "onboarding-processor.strimziUserProblems" . | fromJsonArray) }}
+{{- end }}
+{{- toJson $problems }}
+{{- end }}
+
+{{/* What contradicts users that Strimzi makes. */}}
+{{- define "onboarding-processor.strimziUserProblems" -}}
+{{- $problems := list }}
+{{- $kafka := .Values.settings.kafka }}
+{{- $isScram := eq .Values.strimzi.users.authentication "scram-sha-512" }}
+{{- if include "onboarding-processor.secretName" (dict "root" . "section" "kafka") }}
+{{- $problems = append $problems "strimzi.users.enabled: the users have Secrets of their own, but secrets.kafka.existingSecret or externalSecrets.remoteRefs.kafka is set; unset it" }}
+{{- end }}
+{{- if $kafka.sasl_username }}
+{{- $problems = append $problems "strimzi.users.enabled: each workload has a user of its own, but settings.kafka.sasl_username is set; unset it" }}
+{{- end }}
+{{- $protocol := get ($kafka.properties | default dict) "security.protocol" | toString | upper }}
+{{- if and $protocol (ne (hasPrefix "SASL" $protocol) $isScram) }}
+{{- $problems = append $problems (printf "settings.kafka.properties: security.protocol %s does not fit strimzi.users.authentication; leave it out" $protocol) }}
+{{- end }}
+{{- if and .Values.setupJob.enabled (eq .Values.setupJob.when "before") }}
+{{- $problems = append $problems "setupJob.when is before, but strimzi.users makes the user that the Job needs, and comes later; set setupJob.when to after" }}
 {{- end }}
 {{- toJson $problems }}
 {{- end }}

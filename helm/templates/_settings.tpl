@@ -2,6 +2,9 @@
 {{- define "onboarding-processor.variables" -}}
 {{- $given := deepCopy .Values.settings }}
 {{- $_ := set $given.api "base_url" (include "onboarding-processor.apiBaseUrl" .) }}
+{{- with include "onboarding-processor.kafkaProperties" . | fromJson }}
+{{- $_ := set $given.kafka "properties" . }}
+{{- end }}
 {{- range $section, $value := $given }}
 {{- if eq $section "providers" }}
 {{- range $profile, $settings := $value }}
