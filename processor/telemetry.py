@@ -177,6 +177,7 @@ class EngineMetrics:
             "restore_seconds", "How long restoring one partition's state took.", _RESTORE_S, "decider"
         )
         self.restored_records = make.counter("restored_records", "State records that restores read.", "decider")
+        self.restoring = make.gauge("restoring_partitions", "Partitions whose state is not complete yet.", "decider")
         self.restore_remaining = make.gauge(
             "restore_remaining_records", "State records that running restores have still to read.", "decider"
         )

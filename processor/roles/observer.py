@@ -8,7 +8,7 @@ import structlog
 from processor.core.messages import Finished, LinkIssued, Observed, Output, Prepared, Progressed, Started, Step
 from processor.core.model import Witness
 from processor.engine.ports import InputRecord
-from processor.telemetry import Metrics
+from processor.telemetry import EngineMetrics, Metrics
 
 log = structlog.stdlib.get_logger()
 
@@ -21,6 +21,36 @@ _EPOCH_NS = time.time_ns() - time.monotonic_ns()  # noqa: TID251
 def wall_clock() -> int:
     """Return milliseconds since the epoch: the one place where deciders' time comes from; it never goes back."""
     return (_EPOCH_NS + time.monotonic_ns()) // 1_000_000
+
+
+class _Standing:
+    """Which partitions here are being restored, with what is left to read, and which have stopped; told by gauges."""
+
+    def __init__(self, decider: str, engine: EngineMetrics) -> None:
+        self._remaining: dict[int, int] = {}
+        self._stopped: set[int] = set()
+        self._restoring_gauge = engine.restoring.labels(decider)
+        self._remaining_gauge = engine.restore_remaining.labels(decider)
+        self._stopped_gauge = engine.stopped.labels(decider)
+
+    def restores(self, partitions: Sequence[int], remaining: int = 0) -> None:
+        """These are being restored."""
+        self._stopped.difference_update(partitions)
+        self._remaining |= dict.fromkeys(partitions, remaining)
+        self._show()
+
+    def is_over(self, partitions: Sequence[int], *, is_stopped: bool = False) -> None:
+        """The restore of these has ended, well or with a stop, or they are not ours any more."""
+        self._stopped.difference_update(partitions)
+        self._stopped.update(partitions if is_stopped else ())
+        for partition in partitions:
+            self._remaining.pop(partition, None)
+        self._show()
+
+    def _show(self) -> None:
+        self._restoring_gauge.set(len(self._remaining))
+        self._remaining_gauge.set(sum(self._remaining.values()))
+        self._stopped_gauge.set(len(self._stopped))
 
 
 class EngineObserver:
@@ -36,6 +66,7 @@ class EngineObserver:
         self._facts = self._engine.facts.labels(decider)
         self._records = self._engine.records.labels(decider)
         self._seconds = self._engine.transaction_seconds.labels(decider)
+        self._standing = _Standing(decider, metrics.engine)
 
     def assigned(self, partitions: Sequence[int]) -> None:
         """Partitions came."""
@@ -43,6 +74,7 @@ class EngineObserver:
             self._log.info("partition.assigned", partitions=list(partitions))
             self._engine.partitions.labels(self._decider).inc(len(partitions))
             self._engine.rebalances.labels(self._decider, "assigned").inc(len(partitions))
+            self._standing.restores(partitions)
 
     def revoked(self, partitions: Sequence[int], drained_s: float, *, calls_left: int) -> None:
         """Partitions were handed over."""
@@ -50,24 +82,26 @@ class EngineObserver:
         self._engine.partitions.labels(self._decider).dec(len(partitions))
         self._engine.rebalances.labels(self._decider, "revoked").inc(len(partitions))
         self._engine.drain_seconds.labels(self._decider).observe(drained_s)
+        self._standing.is_over(partitions)
 
     def lost(self, partitions: Sequence[int]) -> None:
         """Partitions were taken away."""
         self._log.warning("partition.lost", partitions=list(partitions))
         self._engine.partitions.labels(self._decider).dec(len(partitions))
         self._engine.rebalances.labels(self._decider, "lost").inc(len(partitions))
+        self._standing.is_over(partitions)
 
     def restoring(self, partition: int, records: int, remaining: int) -> None:
         """A restore goes on."""
         self._log.info("partition.restoring", partition=partition, records=records, remaining=remaining)
-        self._engine.restore_remaining.labels(self._decider).set(remaining)
+        self._standing.restores([partition], remaining)
 
     def restored(self, partition: int, records: int, seconds: float) -> None:
         """A partition is ready."""
         self._log.info("partition.restored", partition=partition, records=records, seconds=seconds)
         self._engine.restored_records.labels(self._decider).inc(records)
         self._engine.restore_seconds.labels(self._decider).observe(seconds)
-        self._engine.restore_remaining.labels(self._decider).set(0)
+        self._standing.is_over([partition])
 
     def committed(self, facts: int, records: int, seconds: float) -> None:
         """A transaction was committed."""
@@ -190,7 +224,7 @@ class EngineObserver:
     def stopped(self, partition: int, why: str) -> None:
         """A partition stopped and needs a person or another build."""
         self._log.error("partition.stopped", partition=partition, why=why)
-        self._engine.stopped.labels(self._decider).inc()
+        self._standing.is_over([partition], is_stopped=True)
 
     def stuck(self, partition: int) -> None:
         """A partition delivered nothing although there was something to read; it was placed anew."""
