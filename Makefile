@@ -34,13 +34,20 @@ test: .venv/development jars asyncapi
 	@$(BIN)/pytest -q -m storm
 
 jars: need-java
-	@if command -v mvn >/dev/null && command -v java >/dev/null; then $(MAKE) -s .cache/jars.stamp; fi
+	@if command -v mvn >/dev/null && command -v java >/dev/null; then $(MAKE) -s .cache/jars.stamp .cache/examples-java/stamp; fi
 
 # A folder is used only when the stamp beside it is newer than the versions that the POM pins.
 .cache/jars.stamp: tests/support/jars/pom.xml
 	@echo "fetching Apache Kafka and Apicurio Registry into .cache (about 160 MB)"
 	@rm -f $@
 	@for try in 1 2 3; do mvn -q -B -C -Dstyle.color=never -f $< process-resources && break; [ $$try != 3 ]; sleep 5; done
+	@touch $@
+
+# What the Java programs to copy are compiled and run with; the plugin is the one that the POM above pins.
+.cache/examples-java/stamp: examples/java/pom.xml
+	@rm -rf $(@D)
+	@for try in 1 2 3; do mvn -q -B -C -Dstyle.color=never -f $< org.apache.maven.plugins:maven-dependency-plugin:2.10:copy-dependencies \
+	  -DincludeScope=runtime -DoutputDirectory=$(CURDIR)/$(@D) && break; [ $$try != 3 ]; sleep 5; done
 	@touch $@
 
 # Without Node the tests of asyncapi.yaml are skipped and say so; in CI that is a failure.

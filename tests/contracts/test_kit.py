@@ -6,12 +6,8 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Mapping
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import pytest
@@ -24,9 +20,9 @@ from processor.errors import UndecodableMessage
 from tests.contracts.kit.maker import files, samples, with_table
 from tests.contracts.kit.sample import KIT, KitRegistry
 from tests.contracts.kit.stories import stories
+from tests.contracts.kit.using import README, blocks, served_registry
 
 EVENTS = KIT.parent / "docs" / "events.md"
-README = (KIT / "README.md").read_text(encoding="utf-8")
 
 
 def kept(name: str) -> Any:  # noqa: ANN401  # JSON
@@ -102,26 +98,6 @@ def test_stories_end_as_the_rules_say() -> None:
         assert truth == story.truth, story.name
 
 
-@contextmanager
-def served(directory: Path) -> Iterator[str]:
-    """Serve files as any web server does, and give the address."""
-
-    class Quiet(SimpleHTTPRequestHandler):
-        def log_message(self, *_args: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(directory)))
-    Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_address[1]}"
-    server.shutdown()
-    server.server_close()
-
-
-def blocks(language: str) -> list[str]:
-    """Return the code that the README shows in a language."""
-    return re.findall(rf"^```{language}\n(.+?)^```$", README, re.MULTILINE | re.DOTALL)
-
-
 def run_elsewhere(code: str, directory: Path) -> subprocess.CompletedProcess[str]:
     """Run Python code in a directory that holds the kit and nothing else of ours."""
     shutil.copytree(KIT, directory / "kit")
@@ -132,7 +108,7 @@ def run_elsewhere(code: str, directory: Path) -> subprocess.CompletedProcess[str
 
 def test_the_kit_is_read_with_a_web_server_for_a_registry(tmp_path: Path) -> None:
     """The README's code for a service's own deserializer runs as it stands, but for the port."""
-    with served(KIT / "registry") as url:
+    with served_registry() as url:
         done = run_elsewhere(blocks("python")[1].replace("http://localhost:8099", url), tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
 
