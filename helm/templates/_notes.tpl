@@ -1,34 +1,11 @@
 {{/* What an installation is told. The words are for people; each define gives lines. */}}
 
-{{/* Every topic that there must be, as JSON: those of the code, and those of results that workflows name. */}}
-{{- define "onboarding-processor.topics" -}}
-{{- $places := include "onboarding-processor.kafkaPlaces" . | fromJson }}
-{{- $names := list }}
-{{- range (.Files.Get "files/kafka.yaml" | fromYaml).topics }}
-{{- $name := .name }}
-{{- range $place, $text := $places }}
-{{- $name = $name | replace (printf "{%s}" $place) $text }}
-{{- end }}
-{{- $names = append $names $name }}
-{{- end }}
-{{- concat $names (include "onboarding-processor.ownResultsTopics" . | fromJsonArray) | uniq | toJson }}
-{{- end }}
-
-{{/* The topics of results that workflows of the catalogue name, as JSON; of an existing ConfigMap none are known. */}}
-{{- define "onboarding-processor.ownResultsTopics" -}}
-{{- $names := list }}
-{{- range (.Values.workflows.catalogue | fromYaml).workflows }}
-{{- $names = append $names .resultsTopic }}
-{{- end }}
-{{- $names | compact | uniq | sortAlpha | toJson }}
-{{- end }}
-
 {{/* Every subject that there must be at the registry, as JSON. */}}
 {{- define "onboarding-processor.subjects" -}}
 {{- $places := include "onboarding-processor.kafkaPlaces" . | fromJson }}
-{{- $names := list $places.requests $places.results $places.links $places.progress }}
+{{- $topics := list $places.requests $places.results $places.links $places.progress }}
 {{- $subjects := list }}
-{{- range concat $names (include "onboarding-processor.ownResultsTopics" . | fromJsonArray) | uniq }}
+{{- range concat $topics (include "onboarding-processor.catalogueFacts" . | fromJson).resultsTopics | uniq }}
 {{- $subjects = append $subjects (printf "%s-value" .) }}
 {{- end }}
 {{- toJson $subjects }}
@@ -47,10 +24,9 @@
 {{- if $clear }}
 {{- $warnings = append $warnings (printf "%s begins with http://, so everything sent there, credentials too, is readable on the way." (sortAlpha $clear | join " and ")) }}
 {{- end }}
-{{- $protocol := get ($settings.kafka.properties | default dict) "security.protocol" | default "plaintext" | lower }}
+{{- $protocol := get (include "onboarding-processor.kafkaProperties" . | fromJson) "security.protocol" | default "plaintext" | lower }}
 {{- $isHidden := and .Values.secrets.kafka.existingSecret .Values.secrets.kafka.keys.properties }}
-{{- $isOfUser := include "onboarding-processor.strimzi.env" (dict "root" . "role" (include "onboarding-processor.workloads" . | fromJsonArray | first)) }}
-{{- if and (has $protocol (list "plaintext" "sasl_plaintext")) (not (or $isHidden $isOfUser .Values.externalSecrets.remoteRefs.kafka.properties)) }}
+{{- if and (has $protocol (list "plaintext" "sasl_plaintext")) (not (or $isHidden .Values.externalSecrets.remoteRefs.kafka.properties)) }}
 {{- $warnings = append $warnings (printf "settings.kafka.properties: security.protocol is %s, so requests and results, personal data in them, are readable on the way to the brokers." $protocol) }}
 {{- end }}
 {{- range $setting, $least := dict "replication_factor" 3 "min_insync_replicas" 2 }}

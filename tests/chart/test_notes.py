@@ -74,6 +74,16 @@ def test_a_set_up_job_leaves_nothing_to_do_by_hand() -> None:
     assert "The Job onboarding-onboarding-processor-setup makes what is missing" in said
 
 
+def test_who_makes_the_topics_is_said() -> None:
+    """Strimzi, the Job or a person; a user with the least rights is told to let the Job do it."""
+    cluster = {"cluster": "kafka", "topics": {"enabled": True}}
+    said = notes(strimzi=cluster)
+    assert "Strimzi makes the topics." in said
+    assert "processor topics create" not in said
+    assert "processor schemas register" in said
+    assert "so set setupJob.enabled" in notes(strimzi={"cluster": "kafka", "users": {"enabled": True}})
+
+
 def test_a_catalogue_of_somebody_else_is_read_at_starts() -> None:
     """The notes say what to do after a change of it, for each workload."""
     said = notes(workflows={"catalogue": "", "existingConfigMap": "catalogue"})
@@ -103,6 +113,10 @@ RISKS: list[tuple[Values, str]] = [
         "submitter.replicas is above the 12 partitions",
     ),
     ({"settings": TLS, "ingestor": {"service": {"type": "LoadBalancer"}}}, "is open without TLS"),
+    (
+        {"secrets": {"kafka": {"existingSecret": "user", "keys": {"sasl_password": "", "sasl_username": "u"}}}},
+        "security.protocol is plaintext",
+    ),
     (merged(NO_PROVIDER, {"settings": TLS}), "no provider is called, and results are invented"),
 ]
 
@@ -118,6 +132,9 @@ def test_what_is_risky_is_said(values: Values, sentence: str) -> None:
 def test_values_without_risks_warn_of_nothing() -> None:
     """A warning that is always there is read by nobody."""
     assert "WARNING" not in notes(settings=TLS)
+    assert "WARNING" not in notes(strimzi={"cluster": "kafka", "users": {"enabled": True}})
+    hidden = {"existingSecret": "user", "keys": {"properties": "properties"}}
+    assert "WARNING" not in notes(secrets={"kafka": hidden})
 
 
 def test_profiles_are_real_beside_a_simulator() -> None:
