@@ -142,7 +142,8 @@ class Process:
         if self._contact is not None:
             await self._contact.stop()
         if self.workers is not None:
-            await self.workers.stop()
+            await self.workers.leave()
+            await self.workers.close()
         await asyncio.to_thread(self._producer.close, FLUSH_S)
         await self._ops.stop()
         log.info("process.stopped", roles=list(self.roles))
@@ -192,14 +193,16 @@ class Process:
         """Make all clients of Kafka and the registry anew: deciders commit and leave, new ones join; webhooks go on."""
         self._around = around
         self._producer.renew(_producer_config(around.settings))
-        if self.workers is None:
+        before = self.workers
+        if before is None:
             return
-        has_ended = await self.workers.stop()
+        has_left = await before.leave()
         self.workers = Workers(around, self._producer, self._deciders(), self._on_crash)
-        if not has_ended:  # Its store is still open, so nobody else can work here.
+        if not has_left:  # Its store is still open, so nobody else can work here.
             self._on_crash()
         elif not self._is_draining:
             await self.workers.start()
+        await before.close()  # Nobody waits for this any more.
 
     def _make_renewals(self, source: SettingsSource) -> Renewals:
         return Renewals(

@@ -38,9 +38,11 @@ class ProviderSide:
         settings = around.settings
         names = settings.profiles()
         bytes_max = settings.engine.calls_bytes_max // len(names)
-        told = self._told = Told()
+        told = Told()
         self._settings = settings
         self._metrics = around.metrics.calls
+        for workflow in around.catalogue.workflows:  # What is paused is heard, or met again.
+            self._metrics.paused.labels(workflow).set(0)
         self._callers: list[ApiCaller] = []
         self._sides = tuple(
             ProfileSide(
@@ -145,8 +147,6 @@ class ProviderSide:
         await asyncio.to_thread(self._control.close)
         for side in self._sides:
             await side.close()
-        for workflow in self._told.pausing:  # Whoever calls next meets it again, or does not.
-            self._metrics.paused.labels(workflow).set(0)
 
     def _publish(self, standing: Standing) -> None:
         self._control.publish(standing)

@@ -58,8 +58,8 @@ class Workers:
         """Call these profiles with the credentials and authorities of `settings`; done when each is in use."""
         return self._provider.renewal(settings, profiles)
 
-    async def stop(self) -> bool:
-        """Let every decider drain and leave, then close the provider's side; False when one did not end in time."""
+    async def leave(self) -> bool:
+        """Let every decider drain and leave; False when one did not end in time."""
         self._is_stopping, self._missing = True, "the deciders are stopping"
         has_ended = True
         for task in filter(None, (self._starting, self._lag)):
@@ -72,10 +72,13 @@ class Workers:
             if not await asyncio.to_thread(decider.join, budget_s):
                 log.error("process.crashed", decider=decider.name, reason="did not stop in time")
                 has_ended = False
+        return has_ended
+
+    async def close(self) -> None:
+        """Close the provider's side, after the deciders have left."""
         if self._evidence is not None:
             await self._evidence.close()
         await self._provider.close()
-        return has_ended
 
     def is_alive(self) -> bool:
         """Whether every decider turns; one that was told to stop has its budget for that."""

@@ -1,0 +1,199 @@
+"""When changed secrets and certificates are taken up, how much is renewed for them, and what is refused."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trustme
+
+from processor.errors import SettingsInvalid
+from processor.roles.renewal import Serving, Watch, change, looked, try_out
+from processor.settings import Settings
+from processor.settings_files import Contents, SettingsSource, client_files, contents_of, taking_up
+from tests.support.mounted import MountedFiles
+
+FILE = Path("secret")
+OLD: Contents = {FILE: "old"}
+NEW: Contents = {FILE: "new"}
+HALF: Contents = {FILE: "half"}
+DELAY_S = 60.0
+
+
+def taken_at(looks: list[tuple[float, Contents]], *, is_working: bool = True) -> list[tuple[float, Contents]]:
+    """Return what is taken up when these looks follow each other, after OLD was."""
+    watch, taken = Watch(OLD, OLD), []
+    for now_s, found in looks:
+        watch, is_due = looked(watch, found, now_s, delay_s=DELAY_S, is_working=is_working)
+        if is_due:
+            taken.append((now_s, found))
+    return taken
+
+
+@pytest.mark.parametrize(
+    "looks,working,idle",
+    [
+        pytest.param([(0, OLD), (90, OLD)], [], [], id="nothing changed"),
+        pytest.param([(0, NEW)], [], [], id="one look may show half of it"),
+        pytest.param([(0, NEW), (5, NEW), (60, NEW)], [(60, NEW)], [(5, NEW)], id="a time of its own after it is seen"),
+        pytest.param(
+            [(0, HALF), (5, NEW), (60, NEW)], [(60, NEW)], [(60, NEW)], id="the time counts from the first sight"
+        ),
+        pytest.param([(0, NEW), (5, OLD), (90, OLD)], [], [], id="changed back"),
+        pytest.param([(0, NEW), (5, OLD), (90, NEW), (95, NEW)], [], [(95, NEW)], id="changed back, and changed again"),
+        pytest.param([(0, NEW), (60, NEW), (65, NEW), (200, NEW)], [(60, NEW)], [(60, NEW)], id="once"),
+        pytest.param([(0, HALF), (60, NEW), (61, HALF), (62, NEW)], [], [], id="as long as it changes"),
+    ],
+)
+def test_when_a_change_is_taken_up(
+    looks: list[tuple[float, Contents]],
+    working: list[tuple[float, Contents]],
+    idle: list[tuple[float, Contents]],
+) -> None:
+    """Two looks show the same, and a process that works has waited its time."""
+    assert (taken_at(looks), taken_at(looks, is_working=False)) == (working, idle)
+
+
+def test_what_changed_while_the_process_started_is_seen() -> None:
+    """Nothing was ever looked at, so the first contents count as a change."""
+    watch, _ = looked(Watch(), OLD, 0, delay_s=0, is_working=True)
+    assert looked(watch, OLD, 1, delay_s=0, is_working=True)[1]
+
+
+KEYS = {"key": "key", "secret": "one"}
+BASE: Mapping[str, Any] = {
+    "kafka": {"bootstrap_servers": "kafka:9092", "properties": {"ssl.ca.location": "kafka-ca.pem"}},
+    "schema_registry": {"url": "https://registry", "ca_file": "registry-ca.pem"},
+    "api": {"base_url": "https://provider", "ca_file": "api-ca.pem", **KEYS},
+    "providers": {"bank": {"base_url": "https://bank", **KEYS}},
+}
+
+
+def serving(files: Mapping[str, str] = {}, **sections: Mapping[str, Any]) -> Serving:
+    """Return what serves: settings, of which some sections get other members, and what files hold."""
+    settings = Settings.model_validate({name: {**BASE[name], **sections.get(name, {})} for name in BASE})
+    held = {Path(name): files.get(name, "as before") for name in ("kafka-ca.pem", "registry-ca.pem")}
+    return Serving(settings, held, {"default": {Path("api-ca.pem"): files.get("api-ca.pem", "as before")}, "bank": {}})
+
+
+@pytest.mark.parametrize(
+    "now,profiles,is_of_process",
+    [
+        (serving(api={"secret": "two"}), {"default"}, False),
+        (serving(providers={"bank": {"base_url": "https://bank", "token": "tot_1"}}), {"bank"}, False),
+        (serving({"api-ca.pem": "new"}), {"default"}, False),
+        (serving({"kafka-ca.pem": "new"}), set(), True),
+        (serving({"registry-ca.pem": "new"}), set(), True),
+        (serving(kafka={"sasl_username": "u", "sasl_password": "p"}), set(), True),
+        (serving(schema_registry={"username": "u", "password": "p"}), set(), True),
+        (serving({"kafka-ca.pem": "new"}, api={"secret": "two"}), {"default"}, True),
+    ],
+)
+def test_how_much_is_renewed(now: Serving, profiles: set[str], *, is_of_process: bool) -> None:
+    """Only a change for Kafka or the registry makes deciders leave; profiles of the provider change alone."""
+    changed = change(serving(), now)
+    assert changed is not None
+    assert (set(changed.profiles), changed.is_of_process) == (profiles, is_of_process)
+
+
+def test_the_same_is_no_change() -> None:
+    """Nothing is renewed for it."""
+    assert change(serving(), serving()) is None
+
+
+def test_only_who_we_are_and_whom_we_trust_is_taken_up() -> None:
+    """What else another settings file says waits for a restart; a profile that came or went, too."""
+    loaded = serving(
+        kafka={"sasl_username": "u", "sasl_password": "p", "bootstrap_servers": "other:9092", "properties": {"a": "b"}},
+        schema_registry={"url": "https://other", "username": "u", "password": "p"},
+        api={"secret": "two", "calls_in_flight_max": 1},
+        providers={"other": {"base_url": "https://other"}},
+    ).settings
+    wanted = serving(
+        kafka={"sasl_username": "u", "sasl_password": "p", "properties": {"a": "b"}},
+        schema_registry={"username": "u", "password": "p"},
+        api={"secret": "two"},
+    ).settings
+    assert taking_up(serving().settings, loaded) == wanted
+
+
+def test_which_files_are_looked_at() -> None:
+    """Those that settings are read from, and those that clients read: named by a variable, a setting or a property."""
+    environ = {
+        "PROCESSOR_SETTINGS_FILE": "settings.yaml",
+        "PROCESSOR_SECRETS_DIRECTORY": "secrets",
+        "PROCESSOR_API__SECRET_FILE": "secret",
+        "PROCESSOR_WORKFLOWS__FILE": "workflows.yaml",
+        "SSL_CERT_FILE": "somebody-elses",
+    }
+    properties = {
+        "ssl.ca.location": "ca",
+        "ssl.certificate.location": "certificate",
+        "ssl.key.location": "key",
+        "ssl.keystore.location": "keystore",
+        "sasl.kerberos.keytab": "keytab",
+        "security.protocol": "ssl",
+    }
+    source = SettingsSource(environ, Settings)
+    assert {str(file) for file in source.files()} == {"settings.yaml", "secrets", "secret"}
+    named = {str(file) for file in client_files(serving(kafka={"properties": properties}).settings)}
+    assert named == {"ca", "certificate", "key", "keystore", "keytab", "registry-ca.pem", "api-ca.pem"}
+
+
+def test_a_swapped_link_is_a_change(tmp_path: Path) -> None:
+    """Kubernetes swaps one link for all files of a volume; what a file holds counts, not where it lies."""
+    mounted = MountedFiles(tmp_path, {"key": "one", "secret": "one"})
+    first = contents_of([tmp_path])
+    assert {file.name for file in first} == {"key", "secret"}
+    mounted.change({"secret": "two"})
+    second = contents_of([tmp_path])
+    assert {file.name for file in first if first[file] != second[file]} == {"secret"}
+    mounted.change({"secret": "two"})
+    assert contents_of([tmp_path]) == second
+
+
+def test_a_file_that_is_not_there_is_no_error(tmp_path: Path) -> None:
+    """It may come back; whether it is needed, those who read it say."""
+    assert contents_of([tmp_path / "gone"]) == {tmp_path / "gone": ""}
+
+
+def certificate_files(directory: Path, *, of_another: bool = False) -> dict[str, str]:
+    """Write authority, certificate and key; return librdkafka's properties that name them."""
+    authority = trustme.CA()
+    mine, other = authority.issue_cert("processor"), authority.issue_cert("another")
+    names = {f"ssl.{what}.location": str(directory / what) for what in ("ca", "certificate", "key")}
+    authority.cert_pem.write_to_path(names["ssl.ca.location"])
+    mine.cert_chain_pems[0].write_to_path(names["ssl.certificate.location"])
+    (other if of_another else mine).private_key_pem.write_to_path(names["ssl.key.location"])
+    return names | {"security.protocol": "ssl"}
+
+
+def tried(**sections: Mapping[str, Any]) -> str:
+    """Return what trying settings out complains of, nothing where they will do."""
+    plain: dict[str, Mapping[str, Any]] = {"schema_registry": {"ca_file": None}, "api": {"ca_file": None}}
+    try:
+        try_out(serving(**{**plain, "kafka": {"properties": {}}, **sections}).settings)
+    except SettingsInvalid as error:
+        return str(error)
+    return ""
+
+
+def test_certificates_that_fit_will_do(tmp_path: Path) -> None:
+    """Authorities, a client's certificate and its key."""
+    properties = certificate_files(tmp_path)
+    authority = {"ca_file": properties["ssl.ca.location"]}
+    assert tried(kafka={"properties": properties}, api=authority, schema_registry=authority) == ""
+
+
+def test_a_key_of_another_certificate_is_refused(tmp_path: Path) -> None:
+    """So whoever writes certificate and key one after the other breaks nothing in between."""
+    properties = certificate_files(tmp_path, of_another=True)
+    assert tried(kafka={"properties": properties}).startswith("PROCESSOR_KAFKA__PROPERTIES: no client can be made of ")
+
+
+def test_authorities_that_are_none_are_refused(tmp_path: Path) -> None:
+    """The provider's client would take any bytes, and trust nobody."""
+    file = tmp_path / "ca.pem"
+    file.write_text("half a certifi", encoding="utf-8")
+    told = tried(api={"ca_file": str(file)}, schema_registry={"ca_file": str(file)}).splitlines()
+    assert [line.split(":")[0] for line in told] == ["PROCESSOR_API__CA_FILE", "PROCESSOR_SCHEMA_REGISTRY__CA_FILE"]
