@@ -1,7 +1,7 @@
 """The chart's values: the same settings, defaults and words as in the program, its schema and its README.
 
-`python -m tests.test_chart_values` writes the settings into helm/values.schema.json and the table into helm/README.md
-anew.
+`python -m tests.test_chart_values` writes the settings into helm/values.schema.json, the table into helm/README.md and
+the changes into helm/Chart.yaml anew.
 """
 
 import json
@@ -15,11 +15,13 @@ from pydantic import BaseModel
 
 from processor.settings import ApiSettings, Settings
 from processor.settings_loading import all_settings
-from tests.support.chart import CHART, Values, chart
+from tests.support.chart import CHART, ROOT, Values, chart
 
 README = CHART / "README.md"
 SCHEMA = CHART / "values.schema.json"
 VALUES = CHART / "values.yaml"
+ABOUT = CHART / "Chart.yaml"
+CHANGES = "  artifacthub.io/changes: |\n"
 PROFILE_NAME = "^[a-z0-9]+(-[a-z0-9]+)*$"
 # Set by the chart itself, or different in each pod and so no value of all of them.
 NOT_IN_VALUES = {("state", "directory"), ("workflows", "file"), ("kafka", "instance_name")}
@@ -147,6 +149,46 @@ def test_the_readme_lists_every_value() -> None:
     assert values_table() in README.read_text(encoding="utf-8")
 
 
+def changes() -> Iterator[dict[str, str]]:
+    """Give kind and description of each entry about the chart that the change log has for the chart's version."""
+    version = chart().metadata["version"]
+    parts = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8").split("\n## ")
+    (part,) = [each for each in parts if each.startswith(f"[{version}]") or f"\nTo become {version}.\n" in each]
+    for section in part.split("\n### ")[1:]:
+        kind, _, entries = section.partition("\n")
+        for entry in entries.split("\n- ")[1:]:
+            words = " ".join(entry.split())
+            if words.startswith("**Chart: "):
+                text = re.sub(r"\[([^]]+)\]\([^)]+\)", r"\1", words.removeprefix("**Chart: ").replace("**", ""))
+                yield {"kind": kind.strip().lower(), "description": text[:1].upper() + text[1:]}
+
+
+def changes_text() -> str:
+    """Return the changes as Artifact Hub reads them, indented as an annotation."""
+    lines = [
+        f"    - kind: {each['kind']}\n      description: {json.dumps(each['description'], ensure_ascii=False)}\n"
+        for each in changes()
+    ]
+    return "".join(lines)
+
+
+def test_what_is_new_in_the_chart_moves_with_its_version() -> None:
+    """The changes that Artifact Hub shows are those of the change log for this version, and no older ones."""
+    annotations = yaml.safe_load(ABOUT.read_text(encoding="utf-8"))["annotations"]
+    told = yaml.safe_load(annotations["artifacthub.io/changes"])
+    assert told == list(changes())
+    assert {each["kind"] for each in told} <= {"added", "changed", "deprecated", "removed", "fixed", "security"}
+
+
+def test_artifact_hub_is_told_the_image_of_this_version() -> None:
+    """Scanners look at the image that the default values run."""
+    annotations = chart().metadata["annotations"]
+    (image,) = yaml.safe_load(annotations["artifacthub.io/images"])
+    assert image["image"] == f"{chart().values['image']['repository']}:{chart().metadata['appVersion']}"
+    assert annotations["artifacthub.io/license"] == "Apache-2.0"
+    assert all(each["url"].startswith("https://") for each in yaml.safe_load(annotations["artifacthub.io/links"]))
+
+
 def write() -> None:
     """Write what is made from the code and from values.yaml."""
     schema = json.loads(SCHEMA.read_text(encoding="utf-8"))
@@ -155,6 +197,9 @@ def write() -> None:
     before, _, rest = README.read_text(encoding="utf-8").partition("| value | default | meaning |\n")
     after = re.sub(r"\A(\|.*\n)*", "", rest)
     README.write_text(f"{before}{values_table()}\n{after}", encoding="utf-8")
+    before, _, rest = ABOUT.read_text(encoding="utf-8").partition(CHANGES)
+    after = re.sub(r"\A(    .*\n)*", "", rest)
+    ABOUT.write_text(f"{before}{CHANGES}{changes_text()}{after}", encoding="utf-8")
 
 
 if __name__ == "__main__":
