@@ -1,7 +1,7 @@
 """The schemas as contracts: documented, tagged, with instants that say their unit, and compatible for ever."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping
 from itertools import product
 from typing import Any, NamedTuple
 
@@ -21,6 +21,7 @@ from processor.adapters.schema_files import (
     schemas_directory,
     self_contained,
 )
+from processor.adapters.schema_rules import branches, flaws, named_types, personal_names, same_as
 from processor.core import messages, model
 from tests.adapters.events_document import BEGIN, DOCUMENT, with_tables
 
@@ -50,36 +51,17 @@ class Field(NamedTuple):
         return f"{self.record}.{self.spec['name']}"
 
 
-def named(schema: Any) -> Iterator[Mapping[str, Any]]:  # noqa: ANN401  # JSON
-    """Give every record and enum in a schema."""
-    if isinstance(schema, list):
-        for branch in schema:
-            yield from named(branch)
-    elif isinstance(schema, dict):
-        if schema["type"] in {"record", "enum"}:
-            yield schema
-        for field in schema.get("fields", ()):
-            yield from named(field["type"])
-        for key in ("items", "values"):
-            yield from named(schema.get(key, []))
-        if isinstance(schema["type"], dict | list):
-            yield from named(schema["type"])
-
-
 PUBLIC = [json.loads(public_schema(record)) for record in PUBLIC_RECORDS]
 INTERNAL = [schema for number in internal_formats() for schema in internal_schemas(number).values()]
-NAMED = [found for schema in (*PUBLIC, *INTERNAL) for found in named(schema)]
+NAMED = [found for schema in (*PUBLIC, *INTERNAL) for found in named_types(schema)]
 FIELDS = [Field(found["name"], field) for found in NAMED for field in found.get("fields", ())]
 PUBLIC_FIELDS = [
-    Field(found["name"], field) for schema in PUBLIC for found in named(schema) for field in found.get("fields", ())
+    Field(found["name"], field)
+    for schema in PUBLIC
+    for found in named_types(schema)
+    for field in found.get("fields", ())
 ]
 ENUMS = [found for found in NAMED if found["type"] == "enum"]
-
-
-def primitives(schema: Any) -> list[Mapping[str, Any]]:  # noqa: ANN401  # JSON
-    """Return the branches of a field's type as objects, null left out."""
-    branches = schema if isinstance(schema, list) else [schema]
-    return [branch if isinstance(branch, dict) else {"type": branch} for branch in branches if branch != "null"]
 
 
 def test_files_and_records_have_one_name() -> None:
@@ -116,7 +98,7 @@ def test_instants_say_their_unit() -> None:
     """A field is named `…At` exactly when it is an instant: microseconds in public, milliseconds within."""
     for fields, unit in ((PUBLIC_FIELDS, "timestamp-micros"), (FIELDS[len(PUBLIC_FIELDS) :], "timestamp-millis")):
         for field in fields:
-            types = [branch.get("logicalType") for branch in primitives(field.spec["type"])]
+            types = [branch.get("logicalType") for branch in branches(field.spec["type"])]
             is_instant = field.spec["name"].endswith("At") or field.spec["name"] in {"at", "sendBefore"}
             assert (unit in types) is is_instant, field.place
             assert "UTC" in field.spec["doc"] or not is_instant, field.place
@@ -152,6 +134,18 @@ def test_enums_hold_the_words_of_the_core(name: str, words: type[Any]) -> None:
     """What the core decides can be said, and nothing else is promised."""
     (symbols,) = [enum["symbols"] for enum in ENUMS if enum["name"] == name]
     assert symbols[1:] == [word.value for word in words]
+
+
+@pytest.mark.parametrize("record", PUBLIC_RECORDS)
+def test_a_schema_of_this_build_breaks_no_rule(record: str) -> None:
+    """It is compatible with every released version, both ways, has all their words, and the form to stay so."""
+    assert flaws(public_schema(record)) == ()
+    assert [same_as(text) for text in released_schemas(record).values()] == [*released_schemas(record)]
+
+
+def test_the_tags_of_this_build_are_those_that_others_are_measured_by() -> None:
+    """What is tagged once is tagged everywhere."""
+    assert personal_names() <= PERSONAL
 
 
 @pytest.mark.parametrize("record", PUBLIC_RECORDS)
@@ -204,6 +198,117 @@ CENTS, MILLS = ({"type": "bytes", "logicalType": "decimal", "precision": 9, "sca
 def test_a_changed_unit_is_a_conflict(reader: object, writer: object, *, is_compatible: bool) -> None:
     """Avro's own checker does not look at logical types, where a change would move every instant silently."""
     assert (conflicts(field(reader), field(writer)) == ()) is is_compatible
+
+
+Change = Callable[[dict[str, Any]], object]
+
+
+def fields_of(schema: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return name -> field of a record."""
+    return {each["name"]: each for each in schema["fields"]}
+
+
+def added(**more: object) -> Change:
+    """Return the change that adds an optional field in good form, but for what is said."""
+    good = {"name": "added", "type": ["null", "string"], "doc": "A new field.", "default": None}
+    return lambda schema: schema["fields"].append({**good, **more})
+
+
+def set_in(name: str, **more: object) -> Change:
+    """Return the change that sets members of a field."""
+    return lambda schema: fields_of(schema)[name].update(more)
+
+
+def typed(name: str, **more: object) -> Change:
+    """Return the change that sets members of a field's type, null left aside."""
+
+    def change(schema: dict[str, Any]) -> None:
+        kind = fields_of(schema)[name]["type"]
+        (kind[1] if isinstance(kind, list) else kind).update(more)
+
+    return change
+
+
+def without(name: str, member: str | None = None) -> Change:
+    """Return the change that takes a field away, or a member of it."""
+
+    def change(schema: dict[str, Any]) -> None:
+        if member is None:
+            schema["fields"].remove(fields_of(schema)[name])
+        else:
+            del fields_of(schema)[name][member]
+
+    return change
+
+
+MILLIS = {"type": "long", "logicalType": "timestamp-millis"}
+REQUIRED = {"name": "added", "type": "string", "doc": "A new field."}
+DECIMAL = ["null", {"type": "bytes", "logicalType": "decimal", "precision": 9, "scale": 2}]
+STATUS = {"type": "enum", "name": "Colour", "doc": "A colour.", "symbols": ["RED", "BLUE"]}
+SHOUTED = {**STATUS, "symbols": ["UNRECOGNIZED", "red"], "default": "UNRECOGNIZED"}
+
+
+@pytest.mark.parametrize(
+    "change, place, text, is_breaking",
+    [
+        (set_in("finishedAt", type=MILLIS), "", "it cannot read what version 1 wrote: /finishedAt:long", True),
+        (set_in("finishedAt", type="long"), "", "version 2 cannot read what it writes: /finishedAt:long", True),
+        (typed("startedAt", logicalType="timestamp-millis"), "", "version 1 cannot read what it writes: /start", True),
+        (set_in("eventId", type="string"), "", "it cannot read what version 1 wrote: /eventId:string", True),
+        (without("outcome"), "", "version 1 cannot read what it writes", True),
+        (set_in("attempts", type="string"), "", "it cannot read what version 2 wrote", True),
+        (lambda schema: schema["fields"].append(REQUIRED), "", "it cannot read what version 1 wrote", True),
+        (typed("outcome", symbols=["UNRECOGNIZED", "COMPLETED"]), "Outcome", "it lacks EXPIRED, FAILED", True),
+        (lambda schema: schema.update(name="Finished"), "", "it is none of the public records", True),
+        (lambda schema: schema.update(type="recrd"), "", "it is no valid Avro schema", True),
+        (lambda schema: schema.update(namespace="other"), "OnboardingFinished", "namespace is not onboarding.v1", True),
+        (lambda schema: schema.pop("namespace"), "OnboardingFinished", "namespace is not onboarding.v1", True),
+        (lambda schema: schema.pop("doc"), "OnboardingFinished", "its doc is no sentence", False),
+        (typed("completedBy", namespace="other"), "Witness", "namespace is not onboarding.v1", True),
+        (typed("completedBy", doc="Who told"), "Witness", "its doc is no sentence", False),
+        (added(type=["null", STATUS]), "Colour", "its default are not UNRECOGNIZED", True),
+        (added(type=["null", SHOUTED]), "Colour", "a symbol is not written LIKE_THIS", False),
+        (added(type=["null", {**SHOUTED, "name": "colour"}]), "colour", "its name is not written LikeThis", False),
+        (without("completedBy", "default"), "OnboardingFinished.completedBy", "it is not optional as", True),
+        (added(type=["string", "null"], default="x"), "OnboardingFinished.added", "it is not optional as", True),
+        (added(type=["null", "string", "int"]), "OnboardingFinished.added", "it is not optional as", True),
+        (added(type="string", default="x"), "OnboardingFinished.added", "it is required and has a default", True),
+        (set_in("attributes", default={"a": "b"}), "OnboardingFinished.attributes", "required and has a default", True),
+        (added(name="Added"), "OnboardingFinished.Added", "its name is not written likeThis", False),
+        (added(doc="No sentence"), "OnboardingFinished.added", "its doc is no sentence", False),
+        (without("tenant", "doc"), "OnboardingFinished.tenant", "its doc is no sentence", False),
+        (added(name="addedAt"), "OnboardingFinished.addedAt", "exactly when it is timestamp-micros", False),
+        (set_in("seenAt", doc="When it ended."), "OnboardingFinished.seenAt", "its doc does not say UTC", False),
+        (added(**{"confluent:tags": ["SECRET"]}), "OnboardingFinished.added", 'are not ["PII"]', False),
+        (without("decision", "confluent:tags"), "OnboardingFinished.decision", "it holds personal data and", False),
+        (added(name="email"), "OnboardingFinished.email", "it holds personal data and lacks", False),
+    ],
+)
+def test_a_broken_rule_is_found(change: Change, place: str, text: str, *, is_breaking: bool) -> None:
+    """Each rule can be broken, and then it is told where and how; what Avro's checker misses is among them."""
+    schema = json.loads(public_schema("OnboardingFinished"))
+    change(schema)
+    found = [flaw for flaw in flaws(json.dumps(schema)) if flaw.place == place and text in flaw.text]
+    assert [flaw.is_breaking for flaw in found][:1] == [is_breaking]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        added(),
+        added(type=DECIMAL),
+        added(type={"type": "array", "items": "string"}, default=[]),
+        without("tenant"),
+        typed("outcome", symbols=["UNRECOGNIZED", *model.Outcome, "WITHDRAWN"]),
+        set_in("tenant", doc="It may be said in another way."),
+    ],
+)
+def test_what_may_change_breaks_no_rule(change: Change) -> None:
+    """Optional fields come and go, and enums grow."""
+    schema = json.loads(public_schema("OnboardingFinished"))
+    change(schema)
+    assert flaws(json.dumps(schema)) == ()
+    assert same_as(json.dumps(schema)) is None
 
 
 def test_the_document_shows_the_fields_as_they_are() -> None:
