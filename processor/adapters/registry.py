@@ -4,9 +4,11 @@ Only routes that every Confluent-compatible registry has are used: subjects, ver
 compatibility. The processor itself never registers anything; `processor schemas register` does.
 """
 
+import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import partial
 from typing import Any, TypeAlias, TypeVar
 
 from avro.errors import AvroException
@@ -18,10 +20,12 @@ from processor.adapters.schema_files import public_schema
 from processor.errors import RegistryUnavailable
 from processor.settings import SchemaRegistrySettings
 
-SUBJECT_NOT_FOUND, VERSION_NOT_FOUND, SCHEMA_NOT_FOUND = 40401, 40402, 40403
-NOT_FOUND = frozenset({SUBJECT_NOT_FOUND, VERSION_NOT_FOUND, SCHEMA_NOT_FOUND})
+SUBJECT_NOT_FOUND, VERSION_NOT_FOUND, SCHEMA_NOT_FOUND, LEVEL_NOT_FOUND = 40401, 40402, 40403, 40408
+NOT_FOUND = frozenset({SUBJECT_NOT_FOUND, VERSION_NOT_FOUND, SCHEMA_NOT_FOUND, LEVEL_NOT_FOUND})
 REFUSALS = frozenset({409, 422})  # HTTP statuses: not compatible, not valid.
+UNAUTHORIZED = frozenset({401, 403})
 REGISTER_COMMAND = "processor schemas register"
+WANTED_LEVEL = "FULL_TRANSITIVE"  # Under it old and new publishers, processors and readers can be mixed.
 
 Topics: TypeAlias = Mapping[str, str]  # Topic -> name of the record that its values are.
 T = TypeVar("T")
@@ -42,7 +46,11 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One subject, what the registry holds of it, and what to do about it in one sentence (empty: nothing)."""
+    """One subject, what the registry holds of it, and what to do about it in one sentence (empty: nothing).
+
+    `level` is the compatibility level that counts for the subject, None where it could not be read; `unlike` says why
+    versions that it holds and ours do not read each other, one sentence each.
+    """
 
     topic: str
     subject: str
@@ -50,11 +58,25 @@ class Finding:
     verdict: Verdict
     schema_id: int | None
     remedy: str
+    level: str | None = None
+    unlike: tuple[str, ...] = ()
 
     @property
     def is_good(self) -> bool:
         """Say whether the processor can work with what is registered now."""
         return self.verdict in {Verdict.PRESENT, Verdict.REGISTERED}
+
+    @property
+    def is_level_wanted(self) -> bool:
+        """Say whether the registry keeps what old readers or writers could not live with out of this subject."""
+        return self.level == WANTED_LEVEL
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What works now and may not for ever, one sentence each."""
+        said = "could not be read" if self.level is None else f"is {self.level}"
+        level = () if self.is_level_wanted else (f"its compatibility level {said}; it should be {WANTED_LEVEL}",)
+        return (*level, *(self.unlike if self.is_good else ()))
 
 
 def registry_client(url: str, *, timeout_s: float = 5.0, more: Mapping[str, Any] | None = None) -> SchemaRegistryClient:
@@ -97,11 +119,29 @@ def asked(question: Callable[[], T]) -> T:
     except SchemaRegistryError as error:
         if error.error_code in NOT_FOUND:
             raise SchemaMissing(str(error.error_code)) from None
+        if error.http_status_code in UNAUTHORIZED:
+            raise RegistryUnavailable(
+                f"the schema registry refuses our credentials ({error.http_status_code}): see "
+                "PROCESSOR_SCHEMA_REGISTRY__USERNAME and PROCESSOR_SCHEMA_REGISTRY__PASSWORD"
+            ) from error
         raise RegistryUnavailable(
             f"the schema registry answered {error.http_status_code} (error code {error.error_code})"
         ) from error
     except Exception as error:
+        if _is_untrusted(error):
+            raise RegistryUnavailable(
+                "the schema registry's certificate is not trusted: see PROCESSOR_SCHEMA_REGISTRY__CA_FILE"
+            ) from error
         raise RegistryUnavailable(f"the schema registry did not answer: {type(error).__name__}") from error
+
+
+def _is_untrusted(error: BaseException | None) -> bool:
+    """Say whether TLS ended because of the certificate; the client wraps what happened, so the causes tell."""
+    while error is not None:
+        if isinstance(error, ssl.SSLCertVerificationError):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def check(client: SchemaRegistryClient, topics: Topics) -> list[Finding]:
@@ -124,31 +164,58 @@ def register(client: SchemaRegistryClient, topics: Topics, *, dry_run: bool = Fa
 def _checked(client: SchemaRegistryClient, topic: str, record: str) -> Finding:
     """Look up one schema under its subject."""
     subject, schema = subject_of(topic), avro_schema(record)
+    unlike = _held_unlike(client, subject, record)
     try:
         found = asked(lambda: client.lookup_schema(subject, schema, normalize_schemas=True))
     except SchemaMissing:
-        return _missing(client, topic, record)
-    return Finding(topic, subject, record, Verdict.PRESENT, found.schema_id, "")
+        finding = _missing(client, topic, record, unlike)
+    else:
+        finding = Finding(topic, subject, record, Verdict.PRESENT, found.schema_id, "")
+    return replace(finding, level=_level_of(client, subject), unlike=unlike)
 
 
-def _missing(client: SchemaRegistryClient, topic: str, record: str) -> Finding:
+def _missing(client: SchemaRegistryClient, topic: str, record: str, unlike: tuple[str, ...]) -> Finding:
     """Say whether a schema that is not registered could be, by the registry's rules and by our own."""
     subject = subject_of(topic)
     try:
-        latest = asked(lambda: client.get_latest_version(subject))
         is_allowed = asked(lambda: client.test_compatibility(subject, avro_schema(record)))
     except SchemaMissing:
-        return Finding(topic, subject, record, Verdict.MISSING, None, f"run `{REGISTER_COMMAND}`")
-    unlike = _unlike(public_schema(record), latest.schema)
+        is_allowed = True  # The subject is new.
     if is_allowed and not unlike:
         return Finding(topic, subject, record, Verdict.MISSING, None, f"run `{REGISTER_COMMAND}`")
-    why = unlike[0] if unlike else "the registry's compatibility level forbids it"
-    remedy = f"version {latest.version} and ours do not read each other ({why}): use a topic of its own"
-    return Finding(topic, subject, record, Verdict.INCOMPATIBLE, None, remedy)
+    why = unlike[0] if unlike else "the registry's compatibility level forbids our schema"
+    return Finding(topic, subject, record, Verdict.INCOMPATIBLE, None, f"{why}: use a topic of its own")
+
+
+def _level_of(client: SchemaRegistryClient, subject: str) -> str | None:
+    """Return the compatibility level that counts for a subject; None where we may not read it."""
+    for asking in (lambda: client.get_compatibility(subject), client.get_compatibility):
+        try:
+            return str(asked(asking))
+        except SchemaMissing:
+            continue
+        except RegistryUnavailable:
+            return None
+    return None
+
+
+def _held_unlike(client: SchemaRegistryClient, subject: str, record: str) -> tuple[str, ...]:
+    """Return why versions that a subject holds and our schema do not read each other, whatever is enforced there."""
+    ours, found = public_schema(record), []
+    try:
+        for version in asked(lambda: client.get_versions(subject)):
+            held = asked(partial(client.get_version, subject, version))
+            if why := _unlike(ours, held.schema):
+                found.append(f"version {version} and ours do not read each other ({why[0]})")
+    except SchemaMissing:  # The subject is new, or a version was deleted just now.
+        pass
+    return tuple(found)
 
 
 def _unlike(ours: str, held: Schema) -> tuple[str, ...]:
-    """Return why our schema and the held one do not read each other, whatever level the registry enforces."""
+    """Return why our schema and the held one do not read each other; one that refers to others is not judged here."""
+    if held.references:
+        return ()
     if held.schema_type not in {None, "AVRO"} or held.schema_str is None:
         return (f"it is of type {held.schema_type}",)
     try:

@@ -116,7 +116,7 @@ class Process:
             self._renewals.start()
 
     async def renew(self, change: Change) -> None:
-        """Serve with what changed, as soon as it works; until then what serves goes on.
+        """Serve with what changed as soon as it works; until then what serves goes on, if it does.
 
         Cancelled, it leaves everything as it was, or ends what it has begun.
         """
@@ -125,7 +125,8 @@ class Process:
             self.ingestor.renew(settings, change.profiles)
         if change.is_of_process:
             around = replace(self._around, settings=settings, start_id=uuid.uuid4().hex)
-            await self._wait_for(around)
+            if self.workers is None or self.workers.has_begun:
+                await self._wait_for(around)
             await _to_its_end(self._replace(around))
         elif self.workers is not None:
             await self.workers.renewal(settings, change.profiles)

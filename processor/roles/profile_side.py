@@ -77,12 +77,14 @@ class ProfileSide:
     async def renewal(self, api: ApiSettings) -> None:
         """Call with these credentials and authorities, once they have a token; until then those of before serve.
 
+        Those that have no token themselves are replaced at once.
         Calls that are open end with what they began with. Cancelled, it leaves everything as it was.
         """
         link = self._connect(api)
         link.credentials.start()
         try:
-            await link.credentials.ready()
+            if self._link.credentials.is_ready():
+                await link.credentials.ready()
         except asyncio.CancelledError:
             await link.close()
             raise

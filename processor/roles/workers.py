@@ -54,6 +54,11 @@ class Workers:
         self._starting = asyncio.create_task(self._start())
         self._starting.add_done_callback(self._started)
 
+    @property
+    def has_begun(self) -> bool:
+        """Whether everything that the start needs was found."""
+        return bool(self.deciders)
+
     def renewal(self, settings: Settings, profiles: Collection[str]) -> Awaitable[None]:
         """Call these profiles with the credentials and authorities of `settings`; done when each is in use."""
         return self._provider.renewal(settings, profiles)
