@@ -125,6 +125,10 @@
 {{- if include "onboarding-processor.secretName" (dict "root" . "section" "kafka") }}
 {{- $problems = append $problems "strimzi.users.enabled: the users have Secrets of their own, but secrets.kafka.existingSecret or externalSecrets.remoteRefs.kafka is set; unset it" }}
 {{- end }}
+{{- $operatorsIn := .Values.strimzi.users.operatorsIn }}
+{{- if and $operatorsIn (not (include "onboarding-processor.workloads" . | fromJsonArray | has $operatorsIn)) }}
+{{- $problems = append $problems (printf "strimzi.users.operatorsIn: there is no workload %s in layout %s; write one of %s" $operatorsIn .Values.layout (include "onboarding-processor.workloads" . | fromJsonArray | join ", ")) }}
+{{- end }}
 {{- if $kafka.sasl_username }}
 {{- $problems = append $problems "strimzi.users.enabled: each workload has a user of its own, but settings.kafka.sasl_username is set; unset it" }}
 {{- end }}

@@ -89,6 +89,8 @@ def test_pods_are_never_none_and_never_more_than_partitions(role: str) -> None:
     spec = found(rendered(settings={"topics": {"partitions": 5}}, **BOTH), "ScaledObject", role)["spec"]
     assert (spec["minReplicaCount"], spec["maxReplicaCount"]) == (2, 5)
     assert "idleReplicaCount" not in spec
+    fewer = found(rendered(keda={role: {"enabled": True, "maxReplicas": 4}}), "ScaledObject", role)["spec"]
+    assert fewer["maxReplicaCount"] == 4
     down = spec["advanced"]["horizontalPodAutoscalerConfig"]["behavior"]["scaleDown"]
     assert down["stabilizationWindowSeconds"] >= 600
     assert [policy["value"] for policy in down["policies"]] == [1]

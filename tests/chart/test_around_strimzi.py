@@ -147,6 +147,15 @@ def test_one_workload_with_all_roles_has_one_user_with_all_their_rights() -> Non
     assert granted(objects, "all") == least(ROLES, Installation(Settings(), ("onboarding.results",)))
 
 
+def test_people_may_have_their_rights_in_the_pods_of_one_workload() -> None:
+    """Those of `held`, `adopt`, `pause` and `resume` on top of the workload's own, and nobody else has them."""
+    objects = on("users", EXISTING, operatorsIn="reconciler")
+    installation = Installation(Settings(), ("onboarding.results",))
+    own, theirs = (least((grantee,), installation) for grantee in (Grantee.RECONCILER, Grantee.OPERATOR))
+    assert granted(objects, "reconciler") == own | theirs
+    assert granted(objects, "submitter") == least((Grantee.SUBMITTER,), installation)
+
+
 def test_topics_stay_when_the_release_goes() -> None:
     """They hold requests, custody and state; no `helm uninstall` may delete them."""
     for item in of_kind(on("topics"), "KafkaTopic"):
@@ -312,6 +321,10 @@ REFUSALS: list[tuple[Values, str]] = [
     (
         merged(USERS, {"setupJob": {"enabled": True}}),
         "setupJob.when is before, but strimzi.users makes the user that the Job needs, and comes later; set",
+    ),
+    (
+        merged(USERS, {"strimzi": {"users": {"operatorsIn": "all"}}}),
+        "strimzi.users.operatorsIn: there is no workload all in layout roles; write one of submitter, ingestor",
     ),
     ({"strimzi": {"users": {"authentication": "plain"}}}, "/strimzi/users/authentication"),
     ({"strimzi": {"topic": {}}}, "'topic' not allowed"),
