@@ -10,12 +10,13 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import jsonschema  # type: ignore[import-untyped]
+import pytest
 import yaml
 from pydantic import BaseModel
 
 from processor.settings import ApiSettings, Settings
 from processor.settings_loading import all_settings
-from tests.support.chart import CHART, ROOT, Values, chart
+from tests.support.chart import CHART, ENOUGH, NO_PROVIDER, ROOT, Values, chart, merged
 
 README = CHART / "README.md"
 SCHEMA = CHART / "values.schema.json"
@@ -187,6 +188,18 @@ def test_artifact_hub_is_told_the_image_of_this_version() -> None:
     assert image["image"] == f"{chart().values['image']['repository']}:{chart().metadata['appVersion']}"
     assert annotations["artifacthub.io/license"] == "Apache-2.0"
     assert all(each["url"].startswith("https://") for each in yaml.safe_load(annotations["artifacthub.io/links"]))
+
+
+EXAMPLES = [
+    yaml.safe_load(block) for block in re.findall(r"```yaml\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+]
+
+
+@pytest.mark.parametrize("values", EXAMPLES, ids=[", ".join(values) for values in EXAMPLES])
+def test_the_examples_of_the_readme_are_taken(values: Values) -> None:
+    """Each is good beside the five values without a default, and one with a simulator beside none of the provider."""
+    base = merged(NO_PROVIDER, {"workflows": ENOUGH["workflows"]}) if "simulator" in values else ENOUGH
+    assert chart().render(merged(base, values), name="onboarding")
 
 
 def write() -> None:

@@ -9,14 +9,9 @@ from processor.adapters.request_lines import KeyPath, read_request_line
 from processor.adapters.topic_specs import subjects_of
 from processor.cli.starting import specs_for
 from processor.settings import Settings
-from tests.support.chart import ENOUGH, ROOT, Values, chart, merged
+from tests.support.chart import ENOUGH, NO_PROVIDER, ROOT, Values, chart, merged
 
 NOTES = "onboarding-processor/templates/NOTES.txt"
-NO_PROVIDER: Values = {
-    "simulator": {"enabled": True},
-    "settings": {"api": {"base_url": ""}},
-    "secrets": {"api": {"existingSecret": ""}},
-}
 TLS: Values = {"kafka": {"properties": {"security.protocol": "ssl"}}}
 
 

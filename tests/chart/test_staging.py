@@ -11,8 +11,7 @@ import pytest
 from confluent_kafka.admin import AdminClient
 
 from processor.simulator.settings import SimulatorSettings, options
-from tests.chart.test_notes import NO_PROVIDER
-from tests.support.chart import Values, found, merged, refused, rendered
+from tests.support.chart import NO_PROVIDER, Values, found, merged, refused, rendered
 from tests.support.events import decoded
 from tests.support.onboarding import catalogue
 from tests.support.pods import Object, containers

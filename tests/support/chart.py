@@ -25,6 +25,12 @@ ENOUGH: Values = {
     "secrets": {"api": {"existingSecret": "provider"}},
     "workflows": {"catalogue": (ROOT / "workflows.example.yaml").read_text(encoding="utf-8")},
 }
+# Put on top of ENOUGH: the simulator instead of a provider.
+NO_PROVIDER: Values = {
+    "simulator": {"enabled": True},
+    "settings": {"api": {"base_url": ""}},
+    "secrets": {"api": {"existingSecret": ""}},
+}
 
 
 @cache
