@@ -17,6 +17,11 @@
 {{- if and $policy.enabled (not $policy.webhooksFrom) (not .Values.simulator.enabled) }}
 {{- $problems = append $problems "networkPolicy.webhooksFrom is missing, so no webhook would come in; name the gateway, for example [{namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: gateway}}}]" }}
 {{- end }}
+{{- range $monitor := list "podMonitor" "serviceMonitor" }}
+{{- if and $policy.enabled (not $policy.metricsFrom) (index $.Values $monitor).enabled }}
+{{- $problems = append $problems (printf "networkPolicy.metricsFrom is missing, so nobody could scrape what %s names; name Prometheus, for example [{namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: monitoring}}}]" $monitor) }}
+{{- end }}
+{{- end }}
 {{- toJson $problems }}
 {{- end }}
 

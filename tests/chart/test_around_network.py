@@ -222,6 +222,10 @@ REFUSALS: list[tuple[Values, str]] = [
         "ingress.tlsSecret is another one than the Secret of certificate; unset it",
     ),
     ({"networkPolicy": {"enabled": True}}, "networkPolicy.webhooksFrom is missing, so no webhook would come in; name"),
+    (
+        {"networkPolicy": {**POLICY, "metricsFrom": []}, "podMonitor": {"enabled": True}},
+        "networkPolicy.metricsFrom is missing, so nobody could scrape what podMonitor names; name Prometheus",
+    ),
     ({"networkPolicy": {**POLICY, "webhooksFrom": [{}]}}, "/networkPolicy/webhooksFrom/0"),
     ({"networkPolicy": {**POLICY, "metricsFrom": [{"podSelektor": {}}]}}, "'podSelektor' not allowed"),
     ({"httpRoute": {"hostnames": ["UPPER.example.test"]}}, "/httpRoute/hostnames/0"),
