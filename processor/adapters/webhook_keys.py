@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from processor.adapters.credential import Credential, Header
+from processor.adapters.http_httpx import reason_in
 from processor.errors import ApiUnavailable, SettingsInvalid
 
 Key = TypeVar("Key")
@@ -84,6 +85,10 @@ class WebhookKeys(Generic[Key]):
             flight.add_done_callback(lambda done: self._landed(key_id, done))
         # A caller that gives up must not take the fetch from the others.
         return await asyncio.shield(flight)
+
+    def renew(self) -> None:
+        """Ask for an unknown key at once: what was asked for in vain may be had now, with what changed on our side."""
+        self._unknown_allowed_at_s = float("-inf")
 
     def _is_held(self, key_id: str, now_s: float) -> bool:
         entry = self._held.get(key_id)
@@ -194,7 +199,7 @@ class KeyEndpoint(Generic[Key]):
         except TimeoutError:
             raise ApiUnavailable("the key endpoint did not answer in time") from None
         except httpx.HTTPError as error:
-            raise ApiUnavailable(f"the key endpoint cannot be reached: {type(error).__name__}") from None
+            raise ApiUnavailable(f"the key endpoint cannot be reached: {reason_in(error)}") from None
 
     async def _ask(self, key_id: str) -> tuple[int, bytes]:
         """Ask without our credential, then with it, then with a newer one, each only where it must be."""

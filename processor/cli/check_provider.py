@@ -16,7 +16,7 @@ import httpx
 from prometheus_client import CollectorRegistry
 
 from processor.adapters.access_token import TokenOutcome, credential
-from processor.adapters.http import HttpSettings
+from processor.adapters.http import HttpSettings, Reason
 from processor.adapters.http_httpx import HttpxClient
 from processor.adapters.topic_rules import Grade
 from processor.adapters.webhook_keys import PLACE, key_client
@@ -108,6 +108,9 @@ async def _of_credential(
         return Finding("credentials", name, Grade.PROBLEM, f"they are refused: {why}", f"{prefix}KEY", remedy)
     remedy = "see that this is the provider's address and that it can be reached from here"
     variable = f"{profile_prefix(profile)}BASE_URL"
+    if why == Reason.TLS:
+        variable = f"{profile_prefix(profile)}CA_FILE"
+        remedy = "see that this is the provider, and give the authority that signed its certificate"
     return Finding("credentials", name, Grade.PROBLEM, f"no token: {why}", variable, remedy)
 
 

@@ -40,6 +40,7 @@ class ProfileKeys:
     def renew(self, api: ApiSettings) -> None:
         """Fetch with these credentials and authorities from now on; keys that are known stay known."""
         before, self._link = self._link, self._connect(api)
+        self._keys.renew()
         retiring = asyncio.create_task(_retire(before, self._webhook.key_timeout_s))
         self._retiring.add(retiring)
         retiring.add_done_callback(self._retiring.discard)

@@ -13,7 +13,7 @@ from processor.adapters.credential import Credentials
 from processor.adapters.dispatcher import Backlog, Dispatcher, Judged
 from processor.adapters.fault_watch import FaultWatch
 from processor.adapters.gate import Gate, HeldBy
-from processor.adapters.http import HttpClient, HttpSettings
+from processor.adapters.http import HttpClient, HttpSettings, Reason
 from processor.adapters.http_httpx import HttpxClient
 from processor.adapters.http_pyreqwest import PyreqwestClient
 from processor.adapters.pauses import Pauses, Standing
@@ -23,7 +23,7 @@ from processor.core.proof import Operation
 from processor.roles.call_listener import CallListener
 from processor.roles.observer import wall_clock
 from processor.roles.surroundings import Surroundings
-from processor.settings import ApiSettings, credentials_fingerprint
+from processor.settings import ApiSettings, credentials_fingerprint, profile_prefix
 
 log = structlog.stdlib.get_logger()
 
@@ -111,9 +111,9 @@ class ProfileSide:
         if not (self.is_used or any(backlog.waiting.values())):
             return
         if HeldBy.TOKEN in backlog.held_by:
-            yield f"provider {self.name}, {HeldBy.TOKEN}: {self._link.credentials.why_not()}"
+            yield f"provider {self.name}, {HeldBy.TOKEN}: {self._named(self._link.credentials.why_not())}"
         if HeldBy.BREAKER in backlog.held_by:
-            yield f"provider {self.name}, {HeldBy.BREAKER}: it is away, {self.reach.why_away}"
+            yield f"provider {self.name}, {HeldBy.BREAKER}: it is away, {self._named(self.reach.why_away)}"
         if backlog.retry_after_s > RETRY_AFTER_TOLD_S:
             yield f"provider {self.name}, {HeldBy.RETRY_AFTER}: it asks to wait for {backlog.retry_after_s:.0f} s more"
 
@@ -137,6 +137,11 @@ class ProfileSide:
         )
         calls = WorkflowsApi(self._catalogue, api, reach, who, clock=wall_clock, tell=self._listener.request)
         return _Link(reach, token_client, who, ReachableProvider(calls, reach))
+
+    def _named(self, why: str | None) -> str:
+        """Return why something does not work, with the setting to look at where it is TLS."""
+        is_tls = why is not None and why.endswith(Reason.TLS)
+        return f"{why}, see {profile_prefix(self.name)}CA_FILE" if is_tls else str(why)
 
     def _fingerprints(self, api: ApiSettings) -> Mapping[str, str]:
         who = credentials_fingerprint(api)

@@ -51,8 +51,11 @@ def renewals(worker: Worker, what: str) -> int:
 
 
 def sample(worker: Worker, name: str, **labels: str) -> float:
-    """Return a metric, 0 where there is none."""
-    text = httpx.get(f"http://127.0.0.1:{worker.ops_port}/metrics", timeout=5).text
+    """Return a metric, 0 where there is none, and while the process does not answer yet."""
+    try:
+        text = httpx.get(f"http://127.0.0.1:{worker.ops_port}/metrics", timeout=5).text
+    except httpx.ConnectError:
+        return 0
     samples = (each for family in text_string_to_metric_families(text) for each in family.samples)
     return sum(each.value for each in samples if each.name == name and labels.items() <= each.labels.items())
 
