@@ -8,20 +8,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent
-
-
-def instructions() -> list[tuple[str, str]]:
-    """Return the instructions of the Dockerfile as (word, rest), continued lines joined, comments left out."""
-    text = re.sub(r"^\s*#.*\n", "", (ROOT / "Dockerfile").read_text(), flags=re.MULTILINE)
-    lines = [line for line in text.replace("\\\n", " ").splitlines() if line.strip()]
-    return [(word, rest.strip()) for word, _, rest in (line.partition(" ") for line in lines)]
-
-
-def final_stage() -> dict[str, str]:
-    """Return the last instruction of each kind in the last stage."""
-    starts = [number for number, (word, _) in enumerate(instructions()) if word == "FROM"]
-    return dict(instructions()[starts[-1] :])
+from tests.image.dockerfile import COPIED, ROOT, final_stage, instructions
 
 
 def test_the_dockerfile_has_no_known_fault() -> None:
@@ -46,11 +33,15 @@ def test_the_program_gets_the_signals_itself() -> None:
 
 def test_nothing_is_installed_that_no_hash_covers() -> None:
     """Each install takes a lock with hashes, or the wheel just built without its dependencies."""
-    installs = [
-        part for word, rest in instructions() if word == "RUN" for part in rest.split("&&") if "pip install" in part
-    ]
-    assert installs != []
-    assert [part for part in installs if "--require-hashes" not in part and "--no-deps" not in part] == []
+    steps = [part for word, rest in instructions() if word == "RUN" for part in rest.split("&&")]
+    installs = [part for part in steps if "bin/pip " in part and " install " in part]
+    assert len(installs) == 3
+    assert [part for part in installs if "--require-hashes" not in part and "--no-index --no-deps" not in part] == []
+
+
+def test_the_last_stage_runs_nothing() -> None:
+    """Its base needs no shell, so that one without a shell may be chosen."""
+    assert "RUN" not in final_stage()
 
 
 def test_the_only_place_it_writes_to_is_the_state_directory() -> None:
@@ -59,14 +50,6 @@ def test_the_only_place_it_writes_to_is_the_state_directory() -> None:
     assert f"PROCESSOR_STATE__DIRECTORY={final_stage()['VOLUME']}" in environment
     assert "PYTHONDONTWRITEBYTECODE=1" in environment
     assert "PYTHONUNBUFFERED=1" in environment
-
-
-COPIED = [
-    source
-    for word, rest in instructions()
-    if word == "COPY" and not rest.startswith("--from")
-    for source in rest.split()[:-1]
-]
 
 
 @pytest.mark.parametrize("source", COPIED)
