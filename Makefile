@@ -8,12 +8,14 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check 
 LOCK := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate --python-version 3.11
 LOCAL_ONLY := not broker and not registry and not slow and not storm
 
-.PHONY: help demo check test jars asyncapi lock clean need-python need-java
+.PHONY: help demo check test image sbom jars asyncapi lock clean need-python need-java
 
 help:
 	@echo "make demo    run the whole job on embedded servers: ARGS='--bootstrap-servers … --requests FILE'"
 	@echo "make check   formatter, linters, types and the tests that need no server: under 20 s"
 	@echo "make test    every test, with a real broker and a real schema registry: about 11 min on two cores"
+	@echo "make image   build the image, by Docker, Podman or buildah: IMAGE=… IMAGE_ARGS='--build-arg PYTHON_IMAGE=…'"
+	@echo "make sbom    tell what the image carries beside its base, as CycloneDX, in dist/sbom.cdx.json"
 	@echo "make jars    fetch the broker and the registry that tests start (into .cache)"
 	@echo "make asyncapi  fetch the parser that judges asyncapi.yaml (into .cache; needs Node 20)"
 	@echo "make lock    choose the newest allowed dependencies again (UPGRADE=) and write the locks"
@@ -32,6 +34,30 @@ test: .venv/development jars asyncapi
 	@$(BIN)/pytest -q -n 2 --dist loadfile -m "not broker and not registry and not storm"
 	@$(BIN)/pytest -q -n 2 --dist loadfile -m "(broker or registry) and not storm"
 	@$(BIN)/pytest -q -m storm
+
+# The same commit and the same base make the same image: all times in it are the commit's, where the engine can do that.
+IMAGE ?= onboarding-processor:$(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
+image:
+	@export SOURCE_DATE_EPOCH="$${SOURCE_DATE_EPOCH:-$$(git log -1 --format=%ct 2>/dev/null || echo 0)}"; \
+	for engine in docker podman buildah none; do $$engine info >/dev/null 2>&1 && break; done; \
+	[ $$engine != none ] || { echo "no Docker, Podman or buildah answers here"; exit 1; }; \
+	[ $$engine = docker ] || clamp="--timestamp $$SOURCE_DATE_EPOCH"; \
+	$$engine build --tag $(IMAGE) $${clamp:-} --build-arg SOURCE_DATE_EPOCH=$$SOURCE_DATE_EPOCH \
+	  --build-arg CREATED="$$(date --utc --date=@$$SOURCE_DATE_EPOCH +%FT%TZ)" \
+	  --build-arg REVISION="$$(git rev-parse HEAD 2>/dev/null || echo unknown)" $(IMAGE_ARGS) .
+
+sbom: dist/sbom.cdx.json
+
+dist/sbom.cdx.json: .cache/sbom/stamp pyproject.toml
+	@mkdir -p $(@D)
+	@$(BIN)/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible --validate --output-file $@ .cache/sbom/bin/python
+
+# An environment of what the image gets, and of nothing else.
+.cache/sbom/stamp: requirements.lock | .venv/development
+	@rm -rf $(@D) && $(PYTHON) -m venv --without-pip $(@D)
+	@$(BIN)/python -m pip --python $(@D) --quiet --disable-pip-version-check install --retries 10 --timeout 60 \
+	  --require-hashes --only-binary :all: -r requirements.lock
+	@touch $@
 
 jars: need-java
 	@if command -v mvn >/dev/null && command -v java >/dev/null; then $(MAKE) -s .cache/jars.stamp .cache/examples-java/stamp; fi
