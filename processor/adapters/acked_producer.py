@@ -16,6 +16,7 @@ from typing import Any, Final, Protocol, TypeAlias
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
+from processor.adapters.kafka_trouble import Trouble
 from processor.errors import BrokerUnavailable
 
 Headers: TypeAlias = Sequence[tuple[str, bytes]]
@@ -94,7 +95,8 @@ class AckedProducer:
         self._config = _whole(config, send_timeout_s)
         self._send_timeout_s = send_timeout_s
         self._in_flight_max = in_flight_max
-        self._make_producer: Callable[[dict[str, ConfigValue]], RawProducer] = make_producer or _real_producer
+        self._trouble = Trouble()
+        self._make_producer: Callable[[dict[str, ConfigValue]], RawProducer] = make_producer or self._real_producer
         self._lock = threading.Lock()
         self._in_flight = 0
         self._is_closed = False
@@ -171,7 +173,9 @@ class AckedProducer:
         try:
             error = self._producer.list_topics(topic, timeout_s).topics[topic].error
         except KafkaException as failure:
-            raise BrokerUnavailable(f"Kafka does not answer: {failure.args[0].name()}") from failure
+            raise BrokerUnavailable(
+                f"Kafka does not answer: {failure.args[0].name()}{self._trouble.told()}"
+            ) from failure
         if error is not None:
             raise BrokerUnavailable(f"topic {topic} cannot be written: {error.name()}")
 
@@ -242,6 +246,9 @@ class AckedProducer:
         while old.flush(FLUSH_S) and time.monotonic() < give_up_at_s:
             self._producer.poll(0)
 
+    def _real_producer(self, config: dict[str, ConfigValue]) -> RawProducer:
+        return Producer({**config, "error_cb": self._trouble}, logger=logging.getLogger("processor.kafka"))
+
 
 def _whole(config: Mapping[str, ConfigValue], send_timeout_s: float) -> dict[str, ConfigValue]:
     return {**DEFAULTS, **config, "delivery.timeout.ms": int(send_timeout_s * 1_000), **FIXED}
@@ -254,7 +261,3 @@ def _judge(topic: str, error: KafkaError | None) -> None:
 
 def _unacknowledged(topic: str) -> BrokerUnavailable:
     return BrokerUnavailable(f"the broker did not confirm a record for {topic} in time")
-
-
-def _real_producer(config: dict[str, ConfigValue]) -> RawProducer:
-    return Producer(config, logger=logging.getLogger("processor.kafka"))

@@ -4,9 +4,10 @@ import asyncio
 from collections.abc import Callable, Mapping
 from typing import TypeVar
 
-from confluent_kafka import KafkaException
+from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient
 
+from processor.adapters.kafka_trouble import Trouble
 from processor.errors import BrokerUnavailable, ProcessorError, SettingsInvalid
 from processor.kafka_config import client_config
 from processor.roles.surroundings import Surroundings
@@ -29,7 +30,7 @@ async def wait_for(step: Callable[[], Found], tell: Callable[[ProcessorError], N
 def find_topics(around: Surroundings, deciders: tuple[str, ...]) -> Mapping[str, int]:
     """Return how many partitions the input of each decider has; without deciders, see that webhooks can be written.
 
-    Raises BrokerUnavailable, SettingsInvalid.
+    Raises BrokerUnavailable, SettingsInvalid, FatalError for a topic that we have no right on.
     """
     topics = around.settings.topics
     mine = {
@@ -41,15 +42,19 @@ def find_topics(around: Surroundings, deciders: tuple[str, ...]) -> Mapping[str,
     wanted = dict.fromkeys([*everyones, *(topic for name in deciders for topic in mine[name])])
     timeout_s = around.settings.kafka.operation_timeout_s
     counts: dict[str, int] = {}
+    trouble = Trouble()
     try:
-        admin = AdminClient(client_config(around.settings, "start"))
+        admin = AdminClient(client_config(around.settings, "start") | {"error_cb": trouble})
     except KafkaException as error:  # A file that its properties name has changed since they were tried out.
         raise BrokerUnavailable(f"no client of Kafka can be made: {error.args[0].name()}") from error
     for topic in wanted:
         try:
             found = admin.list_topics(topic, timeout=timeout_s).topics[topic]
         except KafkaException as error:
-            raise BrokerUnavailable(f"Kafka does not answer: {error.args[0].name()}") from error
+            admin.poll(0)
+            raise BrokerUnavailable(f"Kafka does not answer: {error.args[0].name()}{trouble.told()}") from error
+        if found.error is not None and found.error.code() == KafkaError.TOPIC_AUTHORIZATION_FAILED:
+            raise trouble.because(f"topic {topic}", found.error)
         if found.error is not None:
             raise SettingsInvalid(f"topic {topic} is not there: run `processor topics create`")
         counts[topic] = len(found.partitions)
