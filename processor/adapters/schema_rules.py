@@ -51,9 +51,12 @@ def flaws(text: str) -> tuple[Flaw, ...]:
 
 
 def same_as(text: str) -> int | None:
-    """Return the released version that a valid schema of a public record is, layout aside; None for another one."""
-    schema = json.loads(text)
-    versions = released_schemas(schema["name"]).items()
+    """Return the released version that a schema's text is, layout aside; None for any other text."""
+    try:
+        schema = json.loads(text)
+        versions = released_schemas(schema["name"]).items()
+    except (ValueError, RecursionError, LookupError, TypeError):
+        return None
     return next((number for number, released in versions if json.loads(released) == schema), None)
 
 

@@ -132,15 +132,25 @@ def _of_broker(settings: Settings, specs: Sequence[TopicSpec]) -> list[Finding]:
     return [found, *topics]
 
 
+def _grade(found: registry.Finding) -> Grade:
+    if not found.is_good:
+        return Grade.PROBLEM
+    return Grade.WARNING if found.warnings else Grade.GOOD
+
+
+def _id(found: registry.Finding) -> str:
+    return "" if found.schema_id is None else f" as {found.schema_id}"
+
+
 def _of_registry(settings: Settings, specs: Iterable[TopicSpec]) -> list[Finding]:
     return [
         Finding(
             "schema",
             each.subject,
-            Grade.GOOD if each.is_good else Grade.PROBLEM,
-            f"{each.record} is {each.verdict}" + (f" as {each.schema_id}" if each.schema_id is not None else ""),
+            _grade(each),
+            "; ".join((f"{each.record} is {each.verdict}{_id(each)}", *each.warnings)),
             REGISTRY_VARIABLE,
-            each.remedy,
+            each.remedy or ("`processor schemas check` says how" if each.warnings else ""),
         )
         for each in registry.check(registry.registry_for(settings.schema_registry), subjects_of(specs))
     ]

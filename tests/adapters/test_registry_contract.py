@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import httpx
 import pytest
@@ -196,6 +197,17 @@ def test_our_schemas_are_registered_once(client: SchemaRegistryClient, topic: st
     assert {finding.subject for finding in check(client, topics)} == {subject_of(name) for name in topics}
 
 
+def test_the_level_that_counts_for_a_subject_is_told(client: SchemaRegistryClient, topic: str) -> None:
+    """Its own where it has one, else that of the registry; only the strictest is no warning."""
+    (new,) = check(client, {topic: "OnboardingFinished"})
+    assert new.level == client.get_compatibility()
+    client.register_schema(subject_of(topic), Schema(public_schema("OnboardingFinished"), "AVRO"))
+    for level, warnings in (("NONE", 1), ("FULL", 1), ("FULL_TRANSITIVE", 0)):
+        client.set_compatibility(subject_of(topic), level)
+        (finding,) = check(client, {topic: "OnboardingFinished"})
+        assert (finding.level, len(finding.warnings)) == (level, warnings)
+
+
 def test_our_schemas_may_be_registered_under_the_strictest_level(client: SchemaRegistryClient, topic: str) -> None:
     """FULL_TRANSITIVE is what the documents ask for."""
     client.set_compatibility(subject_of(topic), "FULL_TRANSITIVE")
@@ -238,6 +250,40 @@ def test_events_go_through_the_registry(client: SchemaRegistryClient, topic: str
     assert value[:1] == b"\0"
     request = RequestDecoder(client).decode(f"{topic}.in", framed(client, f"{topic}.in", REQUEST))
     assert request.request_id == REQUEST["requestId"]
+
+
+class Refusing(SchemaRegistryClient):
+    """A registry that holds nothing, tells no level, and refuses what is registered."""
+
+    def __init__(self) -> None:
+        """Ask no address."""
+
+    def lookup_schema(self, *_args: object, **_more: object) -> Any:  # noqa: ANN401  # as the library
+        """Hold nothing."""
+        raise SchemaRegistryError(404, 40401, "Subject not found")
+
+    get_versions = test_compatibility = lookup_schema
+
+    def get_compatibility(self, *_args: object, **_more: object) -> Any:  # noqa: ANN401  # as the library
+        """Tell nothing to those who may not ask."""
+        raise SchemaRegistryError(403, 40301, "no")
+
+    def register_schema(self, *_args: object, **_more: object) -> Any:  # noqa: ANN401  # as the library
+        """Refuse."""
+        raise SchemaRegistryError(409, 409, "no")
+
+
+def test_the_registry_has_the_last_word() -> None:
+    """A refusal that nobody foresaw is reported as one; a level that we may not read is a warning and no failure."""
+    topics = {"sample": "OnboardingFinished"}
+    (refused,) = register(Refusing(), topics)
+    assert (refused.verdict, refused.remedy) == (
+        Verdict.INCOMPATIBLE,
+        "the registry refuses it: use a topic of its own",
+    )
+    (unread,) = check(Refusing(), topics)
+    assert (unread.verdict, unread.level) == (Verdict.MISSING, None)
+    assert unread.warnings == ("its compatibility level could not be read; it should be FULL_TRANSITIVE",)
 
 
 async def test_the_embedded_registry_starts_and_stops_on_a_given_loop() -> None:
