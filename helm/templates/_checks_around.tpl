@@ -58,6 +58,14 @@
 {{- $place := dict "root" . "section" "kafka" }}
 {{- $keys := include "onboarding-processor.secretName" $place | empty | ternary dict (include "onboarding-processor.secretKeys" $place | fromJson) }}
 {{- $sasl := include "onboarding-processor.kedaSasl" . }}
+{{- $properties := .Values.settings.kafka.properties | default dict }}
+{{- if or (get $properties "ssl.certificate.location") (get $properties "ssl.keystore.location") }}
+{{- $problems = append $problems "keda: the client's certificate in settings.kafka.properties is a file, which KEDA cannot read; make a TriggerAuthentication with cert and key, and name it by keda.triggerAuthentication" }}
+{{- end }}
+{{- $authority := get $properties "ssl.ca.location" | toString }}
+{{- if and $authority (not (hasPrefix "/etc/ssl/" $authority)) (not .Values.keda.ca.existingSecret) }}
+{{- $problems = append $problems (printf "keda.ca.existingSecret is missing: the authority of the brokers is the file %s, which KEDA cannot read; name the Secret that holds it" $authority) }}
+{{- end }}
 {{- if and $keys.properties (not (and .Values.keda.sasl .Values.keda.tls)) }}
 {{- $problems = append $problems "keda: properties in a Secret (secrets.kafka.keys.properties) cannot be seen here; set keda.sasl and keda.tls, and where those need more than user name and password keda.triggerAuthentication" }}
 {{- else if not (has $sasl (list "none" "plaintext" "scram_sha256" "scram_sha512")) }}

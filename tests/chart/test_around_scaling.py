@@ -239,6 +239,14 @@ REFUSALS: list[tuple[Values, str]] = [
         "keda: no user name for the brokers is known; set settings.kafka.sasl_username",
     ),
     (merged({"settings": SCRAM["settings"]}, BOTH), "keda: no password for the brokers is known; set secrets.kafka"),
+    (
+        merged({"settings": {"kafka": {"properties": {"ssl.ca.location": "/etc/authority/ca.crt"}}}}, BOTH),
+        "keda.ca.existingSecret is missing: the authority of the brokers is the file /etc/authority/ca.crt, which KEDA",
+    ),
+    (
+        merged({"settings": {"kafka": {"properties": {"ssl.certificate.location": "/etc/me/tls.crt"}}}}, BOTH),
+        "which KEDA cannot read; make a TriggerAuthentication with cert and key, and name it by",
+    ),
     ({"hpa": {"enabled": True, "minReplicas": 7}}, "hpa.minReplicas: 7 is above hpa.maxReplicas; lower it"),
     ({"keda": {"lagTreshold": 1}}, "'lagTreshold' not allowed"),
     ({"hpa": {"targetCPU": 1}}, "'targetCPU' not allowed"),

@@ -171,7 +171,6 @@ def test_objects_of_topics_are_called_as_kubernetes_allows() -> None:
     assert names == [name for name in called if name in names]
     assert called["a-b"] == "a-b"
     assert len(set(called.values())) == len(called)
-    assert [problem for item in objects for problem in problems(item, KUBERNETES_VERSIONS[0])] == []
     for name in called.values():
         assert len(name) <= 253
         assert all(label[:1].isalnum() and label[-1:].isalnum() and label == label.lower() for label in name.split("."))
