@@ -100,6 +100,14 @@ class Simulator:
         """Make every access token invalid."""
         self._api.credentials.revoke()
 
+    def rotate_credentials(self, key: str, secret: str) -> None:
+        """Know another key and secret, and none beside them; access tokens of before stay valid until revoked."""
+        self._api.credentials.rotate(key, secret)
+
+    def revoke_former_tokens(self) -> None:
+        """Make the access tokens of former credentials invalid."""
+        self._api.credentials.revoke_former()
+
     @property
     def signer(self) -> Signer:
         """The key that signs webhooks."""

@@ -210,6 +210,18 @@ async def test_a_failed_fetch_of_an_unknown_key_means_later() -> None:
     assert await _finds(keys) == "key"
 
 
+async def test_what_changed_on_our_side_lets_an_unknown_key_be_asked_for_at_once() -> None:
+    """The fetch in vain was our fault: a new authority or credential may have the key now."""
+    endpoint = FakeEndpoint({KEY_ID: "key"})
+    keys = endpoint.keys()
+    endpoint.is_down = True
+    assert [await _finds(keys) for _ in range(2)] == ["later"] * 2
+    endpoint.is_down = False
+    assert await _finds(keys) == "later"
+    keys.renew()
+    assert await _finds(keys) == "key"
+
+
 async def test_the_memory_of_keys_is_bounded() -> None:
     """The oldest answer gives way, found and missing ones apart."""
     endpoint = FakeEndpoint({str(UUID(int=number)): "key" for number in range(3)})
@@ -314,7 +326,7 @@ async def test_an_unreachable_endpoint_is_trouble() -> None:
         pass
     async with key_client(is_plain_http=True) as client:
         endpoint = KeyEndpoint(client, template, read_key=read_key, is_plain_http_allowed=True)
-        with pytest.raises(ApiUnavailable, match="ConnectError"):
+        with pytest.raises(ApiUnavailable, match="cannot be reached: connect"):
             await endpoint.fetch(KEY_ID)
 
 

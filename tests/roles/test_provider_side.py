@@ -7,6 +7,7 @@ from typing import Any, cast
 
 import structlog
 from prometheus_client import CollectorRegistry
+from pydantic import SecretStr
 
 from processor.adapters.acked_producer import AckedProducer
 from processor.adapters.gate import HeldBy
@@ -40,8 +41,9 @@ class Side:
             profiles.get("default", {}),
             {name: one for name, one in profiles.items() if name != "default"},
         )
+        self.settings = Settings.model_validate({"api": default, "providers": others})
         around = Surroundings(
-            settings=Settings.model_validate({"api": default, "providers": others}),
+            settings=self.settings,
             catalogue=Catalogue(workflows),
             metrics=Metrics(self.registry),
             start_id="start",
@@ -189,6 +191,43 @@ async def test_the_only_provider_that_is_needed_is_away() -> None:
         assert not side.side.is_away
         assert (await side.answered("a", create("default"))).proof is Proof.NOT_SENT
         assert side.side.is_away
+
+
+def with_secret(side: Side, secret: str) -> Settings:
+    """Return the settings of a side with another secret for the profile `default`."""
+    settings = side.settings
+    return settings.model_copy(update={"api": settings.api.model_copy(update={"secret": SecretStr(secret)})})
+
+
+async def test_a_new_secret_serves_once_it_has_a_token() -> None:
+    """Until then calls go out with the token of before; what is given up leaves everything as it was."""
+    async with simulators("default") as started, running(default=started["default"][1]) as side:
+        assert (await side.answered("a", create("default"))).proof is Proof.DONE
+        with structlog.testing.capture_logs() as lines:
+            renewal = asyncio.create_task(side.side.renewal(with_secret(side, "new"), {"default"}))
+            while not any(line["event"] == "token.refused" for line in lines):  # noqa: ASYNC110  # the simulator answers
+                await asyncio.sleep(0.01)
+            assert (await side.answered("b", create("default"))).proof is Proof.DONE
+            renewal.cancel()
+            await asyncio.wait([renewal])
+            started["default"][0].rotate_credentials("default-key", "new")
+            assert (await side.answered("c", create("default"))).proof is Proof.DONE
+            assert not any(line["event"] == "provider.renewed" for line in lines)
+            await side.side.renewal(with_secret(side, "new"), {"default"})
+            assert lines[-1] == {"event": "provider.renewed", "provider": "default", "log_level": "info"}
+        started["default"][0].revoke_former_tokens()
+        assert (await side.answered("d", create("default"))).proof is Proof.DONE
+        assert [*side.side.unready()] == []
+
+
+async def test_what_has_no_token_is_replaced_at_once() -> None:
+    """Readiness then says what is wrong with the new credentials, not with those that nobody uses any more."""
+    async with simulators("default") as started:
+        gone = {**started["default"][1], "base_url": NOWHERE}
+        async with running(default=gone) as side:
+            with structlog.testing.capture_logs() as lines:
+                await side.side.renewal(with_secret(side, "new"), {"default"})
+            assert "provider.renewed" in [line["event"] for line in lines]
 
 
 def test_what_may_hold_calls_back_is_a_closed_list() -> None:

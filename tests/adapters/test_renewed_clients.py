@@ -1,0 +1,143 @@
+"""Clients that are replaced while they are used: what began with the old one ends with it, what begins uses the new."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import NoReturn
+
+from confluent_kafka import KafkaError, Message
+
+from processor.adapters.acked_producer import AckedProducer, ConfigValue
+from processor.adapters.pauses import PauseReason, Pauses, Standing
+from processor.core.proof import Proof
+from tests.adapters.calling_desk import Desk, FakeProvider, create, settle, ticket
+
+FAULT = Standing("check", 0, is_paused=True, at=0, reason=PauseReason.FAULT, fingerprint="ours", why="run: 403")
+OPERATOR = Standing("other", 0, is_paused=True, at=0, reason=PauseReason.OPERATOR, why="maintenance")
+MENDED = {"check": "mended", "other": "mended too"}
+
+
+async def asked(desk: Desk, *names: str) -> None:
+    """Ask for a record for each name."""
+    desk.preparation.start([(ticket(name), create(name)) for name in names], [])
+    await settle()
+
+
+async def test_open_calls_end_with_the_provider_that_they_began_with() -> None:
+    """A call that begins after the change goes to the new one."""
+    desk, new = Desk(), FakeProvider()
+    await asked(desk, "a")
+    desk.dispatcher.renew(new, MENDED)
+    await asked(desk, "b")
+    assert ([*desk.provider.open], [*new.open]) == (["a"], ["b"])
+    desk.provider.answer("a")
+    new.answer("b")
+    await settle()
+    assert desk.proofs() == {"a": Proof.DONE, "b": Proof.DONE}
+    await desk.close()
+
+
+async def test_a_fault_of_what_was_replaced_pauses_nothing() -> None:
+    """Its token was revoked, and nobody sends it any more."""
+    desk, new = Desk(), FakeProvider()
+    await asked(desk, "a")
+    desk.dispatcher.renew(new, MENDED)
+    desk.provider.answer("a", Proof.OUR_FAULT)
+    await settle()
+    assert (desk.proofs(), desk.published) == ({"a": Proof.OUR_FAULT}, [])
+    await asked(desk, "a")
+    assert [*new.open] == ["a"]
+    await desk.close()
+
+
+async def test_who_is_somebody_else_now_is_not_held_by_the_fault_of_before() -> None:
+    """What waited begins at once; the pause of an operator holds on."""
+    desk, new = Desk(), FakeProvider()
+    for standing in (FAULT, OPERATOR):
+        desk.dispatcher.heard(standing.workflow, standing)
+    await asked(desk, "a")
+    desk.dispatcher.renew(new, MENDED)
+    await settle()
+    assert [*new.open] == ["a"]
+    assert desk.told.pauses == ["check fault", "other operator", "check resumed"]
+    assert [one.workflow for one in desk.dispatcher.backlog().paused] == ["other"]
+    await desk.close()
+
+
+async def test_what_waits_for_a_token_of_the_old_provider_uses_that_of_the_new() -> None:
+    """The old one may never have one again."""
+    desk, new = Desk(), FakeProvider()
+    desk.provider.has_token = False
+    await asked(desk, "a")
+    assert desk.provider.is_waited_for
+    desk.dispatcher.renew(new, MENDED)
+    await settle()
+    assert [*new.open] == ["a"]
+    await desk.close()
+
+
+def test_a_fault_met_as_somebody_else_is_told_with_the_new_fingerprint() -> None:
+    """So it holds those who are mended as well, and nobody who is not."""
+    pauses = Pauses({"check": "ours"})
+    pauses.renew(MENDED)
+    met = pauses.met(Standing("check", 0, is_paused=True, at=0, reason=PauseReason.FAULT, why="run: 403"))
+    assert met is not None
+    assert met.fingerprint == "mended"
+
+
+@dataclass
+class HeldProducer:
+    """A producer by hand that confirms nothing until it is flushed."""
+
+    config: dict[str, ConfigValue]
+    sent: list[bytes | None] = field(default_factory=list)
+    waiting: list[Callable[[], None]] = field(default_factory=list)
+
+    def produce(  # noqa: PLR0913 - the library's own signature.
+        self,
+        topic: str,
+        *,
+        value: bytes | None,
+        key: bytes | None,
+        partition: int,
+        on_delivery: Callable[[KafkaError | None, Message], None],
+        headers: list[tuple[str, str | bytes | None]],
+    ) -> None:
+        assert (key, partition, headers) == (None, -1, [])
+        self.sent.append(value)
+        self.waiting.append(lambda: on_delivery(None, Message(topic=topic)))
+
+    def poll(self, timeout: float) -> int:
+        assert timeout >= 0
+        return 0
+
+    def flush(self, timeout: float) -> int:
+        assert timeout >= 0
+        waiting, self.waiting = self.waiting, []
+        for report in waiting:
+            report()
+        return 0
+
+    def list_topics(self, topic: str, timeout: float) -> NoReturn:
+        raise AssertionError(f"{topic} is not looked up here, nor for {timeout} s")
+
+
+async def test_records_on_their_way_are_confirmed_by_the_producer_that_took_them() -> None:
+    """Whoever awaits one hears of it; what is sent afterwards goes out with the new configuration."""
+    made: list[HeldProducer] = []
+
+    def make(config: dict[str, ConfigValue]) -> HeldProducer:
+        made.append(HeldProducer(config))
+        return made[-1]
+
+    producer = AckedProducer({"sasl.password": "old"}, make_producer=make)
+    before = asyncio.create_task(producer.send("webhooks", None, b"before"))
+    await settle()
+    producer.renew({"sasl.password": "new"})
+    await before
+    after = asyncio.create_task(producer.send("webhooks", None, b"after"))
+    await settle()
+    producer.close(0.0)
+    await after
+    assert [(one.config["sasl.password"], one.sent) for one in made] == [("old", [b"before"]), ("new", [b"after"])]
+    assert made[1].config["acks"] == "all"
