@@ -91,7 +91,7 @@ def classes(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 def run(command: Sequence[str | Path]) -> str:
     """Run a program to its end and return what it answered."""
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, cwd=ROOT)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -255,6 +255,14 @@ def test_the_kit_is_read_in_java_with_a_web_server_for_a_registry(kit_on_a_topic
 def revision_of(fields: Mapping[str, Any]) -> int:
     """Return the revision of a result."""
     return int(fields["revision"])
+
+
+def test_the_kit_is_read_by_the_java_of_its_readme(classes: str, tmp_path: Path) -> None:
+    """It compiles and runs as it stands, but for the port; no broker is needed."""
+    with served_registry() as url:
+        (tmp_path / "ReadKit.java").write_text(blocks("java")[0].replace("http://localhost:8099", url))
+        subprocess.run(["javac", "-d", tmp_path, "-cp", classes, tmp_path / "ReadKit.java"], check=True)
+        assert run(["java", "-cp", f"{tmp_path}:{classes}", "ReadKit"]) == ""
 
 
 def test_the_kit_is_published_by_kcat(cluster: Cluster, tmp_path: Path) -> None:

@@ -106,6 +106,7 @@ def run_elsewhere(code: str, directory: Path) -> subprocess.CompletedProcess[str
     )
 
 
+@pytest.mark.slow
 def test_the_kit_is_read_with_a_web_server_for_a_registry(tmp_path: Path) -> None:
     """The README's code for a service's own deserializer runs as it stands, but for the port."""
     with served_registry() as url:
@@ -113,6 +114,7 @@ def test_the_kit_is_read_with_a_web_server_for_a_registry(tmp_path: Path) -> Non
     assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.mark.slow
 def test_the_kit_is_read_without_anything_of_ours(tmp_path: Path) -> None:
     """The README's first code runs as it stands, and notices a sample that says something else."""
     code = blocks("python")[0]
