@@ -65,12 +65,17 @@ async def test_who_is_somebody_else_now_is_not_held_by_the_fault_of_before() -> 
 
 
 async def test_what_waits_for_a_token_of_the_old_provider_uses_that_of_the_new() -> None:
-    """The old one may never have one again."""
+    """The old one may never have one again; the new one may not have one yet."""
     desk, new = Desk(), FakeProvider()
-    desk.provider.has_token = False
+    desk.provider.has_token = new.has_token = False
     await asked(desk, "a")
     assert desk.provider.is_waited_for
     desk.dispatcher.renew(new, MENDED)
+    await settle()
+    desk.dispatcher.sweep()
+    await settle()
+    assert new.is_waited_for
+    new.renew()
     await settle()
     assert [*new.open] == ["a"]
     await desk.close()
