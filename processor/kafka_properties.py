@@ -48,6 +48,9 @@ REFUSED_WITH_CONSUMER_PROTOCOL: Mapping[str, str] = {
     "group.protocol.type": "it has no meaning with group protocol consumer; leave it out",
 }
 
+# Endings of properties whose values are files: of certificates, keys, authorities, assertions.
+FILE_ENDINGS = (".location", ".keytab", ".file")
+
 _SECRET_WORDS = ("password", "secret", "pem", "jaas", "token", "sasl.oauthbearer.config")
 _NO_SUCH_PROPERTY = "processor.probe"
 

@@ -12,13 +12,13 @@ from typing import TypeAlias, TypeVar
 
 from pydantic import BaseModel
 
+from processor.kafka_properties import FILE_ENDINGS
 from processor.settings import ApiSettings, Settings
 from processor.settings_loading import PREFIX, SECRETS_VARIABLE
 
 Contents: TypeAlias = Mapping[Path, str]  # File -> hash of what it holds; empty where it cannot be read.
 
 FILE_BYTES_MAX = 4 * 1024 * 1024  # What a bundle of all the world's authorities stays far below.
-LOCATIONS = (".location", ".keytab", ".file")  # Endings of librdkafka properties whose values are files.
 
 # Who we are and whom we trust. All else is the same from start to stop.
 _KAFKA = ("sasl_username", "sasl_password", "properties")
@@ -45,7 +45,7 @@ class SettingsSource:
 
 def kafka_files(settings: Settings) -> Iterator[Path]:
     """Yield the files that clients of Kafka and the schema registry read when they are made."""
-    yield from (Path(value) for name, value in settings.kafka.properties.items() if name.endswith(LOCATIONS))
+    yield from (Path(value) for name, value in settings.kafka.properties.items() if name.endswith(FILE_ENDINGS))
     if settings.schema_registry.ca_file is not None:
         yield settings.schema_registry.ca_file
 

@@ -2,10 +2,16 @@
 
 import ipaddress
 import re
+import ssl
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 
-from processor.kafka_properties import property_problems
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
+
+from processor.kafka_config import client_config
+from processor.kafka_properties import FILE_ENDINGS, property_problems
 from processor.settings import (
     DEFAULT_PROFILE,
     KIB,
@@ -185,3 +191,28 @@ def _files(settings: Settings) -> Iterator[str]:
     ):
         if file is not None and not file.is_file():
             yield f"{variable}: there is no file {file}; mount it there"
+        elif file is not None and not _holds_authorities(file):
+            yield f"{variable}: {file} holds no certificate in PEM form; write the authorities there"
+    if any(name.endswith(FILE_ENDINGS) for name in settings.kafka.properties):
+        yield from _refused_by_client(settings)
+
+
+def _holds_authorities(file: Path) -> bool:
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cafile=file)
+    except OSError:  # An SSLError is one.
+        return False
+    return True
+
+
+def _refused_by_client(settings: Settings) -> Iterator[str]:
+    """Yield why librdkafka makes no client of the files that its properties name: it reads them then."""
+    try:
+        AdminClient(client_config(settings, "trial"))
+    except KafkaException as error:
+        text = error.args[0].str()
+        named = [name for name in settings.kafka.properties if name in text]
+        yield (
+            f"PROCESSOR_KAFKA__PROPERTIES: no client can be made of {', '.join(named) or 'them'}; see that each "
+            "file is there and whole, and that key, password and certificate belong together"
+        )

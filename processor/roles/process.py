@@ -28,7 +28,7 @@ from processor.roles.first_contact import FirstContact
 from processor.roles.ingestor import Ingestor
 from processor.roles.observer import wall_clock
 from processor.roles.prerequisites import find_schemas, find_topics, wait_for
-from processor.roles.renewal import Change, Renewals, Serving, try_out
+from processor.roles.renewal import Change, Renewals, Serving
 from processor.roles.surroundings import Surroundings
 from processor.roles.workers import Workers
 from processor.settings import Settings
@@ -283,7 +283,6 @@ def run(settings: Settings, roles: Sequence[str], source: SettingsSource) -> int
     chosen = [Role(role) for role in roles]
     catalogue = catalogue_of(settings)
     configure_logging(settings.logging.format, settings.logging.level)
-    try_out(settings)
     try:
         return uvloop.run(serve(settings, catalogue, chosen, source))
     except FatalError as error:

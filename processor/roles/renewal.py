@@ -10,18 +10,14 @@ Rules:
 
 import asyncio
 import random
-import ssl
 import time
-from collections.abc import Callable, Coroutine, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, replace
 
 import structlog
-from confluent_kafka import KafkaException
-from confluent_kafka.admin import AdminClient
 
 from processor.errors import SettingsInvalid
-from processor.kafka_config import client_config
-from processor.settings import Settings, profile_prefix
+from processor.settings import Settings
 from processor.settings_files import (
     Contents,
     SettingsSource,
@@ -93,16 +89,6 @@ def looked(watch: Watch, found: Contents, now_s: float, *, delay_s: float, is_wo
     return Watch(found, found), True
 
 
-def try_out(settings: Settings) -> None:
-    """Make once what is made of certificate files, and throw it away.
-
-    Raises SettingsInvalid that names what is wrong.
-    """
-    problems = [*_untrustworthy(settings), *_refused_by_client(settings)]
-    if problems:
-        raise SettingsInvalid("\n".join(problems))
-
-
 class Renewals:
     """Looks at files and has renewed what changed; belongs to the running event loop."""
 
@@ -168,9 +154,7 @@ class Renewals:
 
     def _loaded(self) -> Serving:
         settings = taking_up(self._serving().settings, self._source.load())
-        loaded = Serving.of(settings)
-        try_out(settings)
-        return loaded
+        return Serving.of(settings)
 
     async def _renewal(self, changed: Change) -> None:
         what = "process" if changed.is_of_process else "provider"
@@ -200,27 +184,3 @@ async def _cancelled(task: asyncio.Task[None] | None) -> None:
     if task is not None:
         task.cancel()
         await asyncio.wait([task])
-
-
-def _untrustworthy(settings: Settings) -> Iterator[str]:
-    """Yield each file of authorities that holds none."""
-    named = {f"{profile_prefix(name)}CA_FILE": api.ca_file for name, api in settings.profiles().items()}
-    for variable, file in {**named, "PROCESSOR_SCHEMA_REGISTRY__CA_FILE": settings.schema_registry.ca_file}.items():
-        try:
-            if file is not None:
-                ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cafile=file)
-        except OSError:  # An SSLError is one.
-            yield f"{variable}: {file} holds no certificate in PEM form; write the authorities there"
-
-
-def _refused_by_client(settings: Settings) -> Iterator[str]:
-    """Yield why librdkafka makes no client of its properties: it reads files of certificates and keys then."""
-    try:
-        AdminClient(client_config(settings, "trial"))
-    except KafkaException as error:
-        text = error.args[0].str()
-        named = [name for name in settings.kafka.properties if name in text]
-        yield (
-            f"PROCESSOR_KAFKA__PROPERTIES: no client can be made of {', '.join(named) or 'them'}; see that each "
-            "file is there and whole, and that key, password and certificate belong together"
-        )

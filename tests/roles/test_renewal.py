@@ -5,10 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import trustme
 
-from processor.errors import SettingsInvalid
-from processor.roles.renewal import Serving, Watch, change, looked, try_out
+from processor.roles.renewal import Serving, Watch, change, looked
 from processor.settings import Settings
 from processor.settings_files import Contents, SettingsSource, client_files, contents_of, taking_up
 from tests.support.mounted import MountedFiles
@@ -155,45 +153,3 @@ def test_a_swapped_link_is_a_change(tmp_path: Path) -> None:
 def test_a_file_that_is_not_there_is_no_error(tmp_path: Path) -> None:
     """It may come back; whether it is needed, those who read it say."""
     assert contents_of([tmp_path / "gone"]) == {tmp_path / "gone": ""}
-
-
-def certificate_files(directory: Path, *, of_another: bool = False) -> dict[str, str]:
-    """Write authority, certificate and key; return librdkafka's properties that name them."""
-    authority = trustme.CA()
-    mine, other = authority.issue_cert("processor"), authority.issue_cert("another")
-    names = {f"ssl.{what}.location": str(directory / what) for what in ("ca", "certificate", "key")}
-    authority.cert_pem.write_to_path(names["ssl.ca.location"])
-    mine.cert_chain_pems[0].write_to_path(names["ssl.certificate.location"])
-    (other if of_another else mine).private_key_pem.write_to_path(names["ssl.key.location"])
-    return names | {"security.protocol": "ssl"}
-
-
-def tried(**sections: Mapping[str, Any]) -> str:
-    """Return what trying settings out complains of, nothing where they will do."""
-    plain: dict[str, Mapping[str, Any]] = {"schema_registry": {"ca_file": None}, "api": {"ca_file": None}}
-    try:
-        try_out(serving(**{**plain, "kafka": {"properties": {}}, **sections}).settings)
-    except SettingsInvalid as error:
-        return str(error)
-    return ""
-
-
-def test_certificates_that_fit_will_do(tmp_path: Path) -> None:
-    """Authorities, a client's certificate and its key."""
-    properties = certificate_files(tmp_path)
-    authority = {"ca_file": properties["ssl.ca.location"]}
-    assert tried(kafka={"properties": properties}, api=authority, schema_registry=authority) == ""
-
-
-def test_a_key_of_another_certificate_is_refused(tmp_path: Path) -> None:
-    """So whoever writes certificate and key one after the other breaks nothing in between."""
-    properties = certificate_files(tmp_path, of_another=True)
-    assert tried(kafka={"properties": properties}).startswith("PROCESSOR_KAFKA__PROPERTIES: no client can be made of ")
-
-
-def test_authorities_that_are_none_are_refused(tmp_path: Path) -> None:
-    """The provider's client would take any bytes, and trust nobody."""
-    file = tmp_path / "ca.pem"
-    file.write_text("half a certifi", encoding="utf-8")
-    told = tried(api={"ca_file": str(file)}, schema_registry={"ca_file": str(file)}).splitlines()
-    assert [line.split(":")[0] for line in told] == ["PROCESSOR_API__CA_FILE", "PROCESSOR_SCHEMA_REGISTRY__CA_FILE"]
