@@ -17,7 +17,7 @@ help:
 	@echo "make image   build the image, by Docker, Podman or buildah: IMAGE=… IMAGE_ARGS='--build-arg PYTHON_IMAGE=…'"
 	@echo "make sbom    tell what the image carries beside its base, as CycloneDX, in dist/sbom.cdx.json"
 	@echo "make jars    fetch the broker and the registry that tests start (into .cache)"
-	@echo "make asyncapi  fetch the parser that judges asyncapi.yaml (into .cache; needs Node 20)"
+	@echo "make asyncapi  fetch the parser that judges asyncapi.yaml (into .cache; needs Node 18)"
 	@echo "make lock    choose the newest allowed dependencies again (UPGRADE=) and write the locks"
 	@echo "make clean   remove everything that make made"
 

@@ -43,7 +43,8 @@ def flaws(text: str) -> tuple[Flaw, ...]:
         schema = json.loads(text)
         parse(text)
     except (ValueError, RecursionError, AvroException) as error:
-        return (Flaw("", f"it is no valid Avro schema: {type(error).__name__}", is_breaking=True),)
+        text = f"it is no valid Avro schema that stands on its own: {type(error).__name__}"
+        return (Flaw("", text, is_breaking=True),)
     name = schema.get("name") if isinstance(schema, dict) else None
     if name not in PUBLIC_RECORDS:
         return (Flaw("", f"it is none of the public records: {', '.join(PUBLIC_RECORDS)}", is_breaking=True),)

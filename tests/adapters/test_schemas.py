@@ -260,7 +260,7 @@ SHOUTED = {**STATUS, "symbols": ["UNRECOGNIZED", "red"], "default": "UNRECOGNIZE
         (lambda schema: schema["fields"].append(REQUIRED), "", "it cannot read what version 1 wrote", True),
         (typed("outcome", symbols=["UNRECOGNIZED", "COMPLETED"]), "Outcome", "it lacks EXPIRED, FAILED", True),
         (lambda schema: schema.update(name="Finished"), "", "it is none of the public records", True),
-        (lambda schema: schema.update(type="recrd"), "", "it is no valid Avro schema", True),
+        (lambda schema: schema.update(type="recrd"), "", "it is no valid Avro schema that stands on its own", True),
         (lambda schema: schema.update(namespace="other"), "OnboardingFinished", "namespace is not onboarding.v1", True),
         (lambda schema: schema.pop("namespace"), "OnboardingFinished", "namespace is not onboarding.v1", True),
         (lambda schema: schema.pop("doc"), "OnboardingFinished", "its doc is no sentence", False),

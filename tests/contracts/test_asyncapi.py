@@ -50,7 +50,7 @@ def messages() -> dict[str, dict[str, Any]]:
 def judged(directory: Path) -> tuple[int, dict[str, Any]]:
     """Return exit code and report of the parser about the document in a directory."""
     if shutil.which("node") is None:
-        cannot_run("the AsyncAPI parser needs Node 20 or newer: apt-get install nodejs npm")
+        cannot_run("the AsyncAPI parser needs Node 18 or newer: apt-get install nodejs npm")
     if not (INSTALLED / "node_modules").is_dir():
         cannot_run("the AsyncAPI parser is not in .cache: run `make asyncapi`")
     done = subprocess.run(

@@ -62,6 +62,14 @@ def test_every_result_that_can_come_is_there() -> None:
     assert {None, "approved"} <= said("results.json", "decision")
 
 
+def test_every_schema_has_written_something() -> None:
+    """Of each released version there are records, and of one that is not released yet."""
+    used = {
+        sample["schemaId"] for name in ("requests", "results", "links", "progress") for sample in kept(f"{name}.json")
+    }
+    assert used == {schema["id"] for schema in kept("schemas.json")}
+
+
 def test_every_step_and_every_kind_of_link_is_there() -> None:
     """A link, a token, both, neither; and each step of progress."""
     kinds = {(bool(sample["fields"]["link"]), bool(sample["fields"]["token"])) for sample in kept("links.json")}

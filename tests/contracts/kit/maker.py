@@ -15,10 +15,11 @@ from uuid import UUID
 from fastavro import parse_schema, schemaless_reader, schemaless_writer
 
 from processor.adapters.avro import PREFIX_BYTES, RECORD_NAMES, EventEncoder
-from processor.adapters.avro_records import finished_record
+from processor.adapters.avro_records import finished_record, progressed_record
 from processor.adapters.event_headers import TRACEPARENT as TRACEPARENT_HEADER
 from processor.adapters.event_headers import Headers
 from processor.adapters.public_events import RequestWriter
+from processor.core.messages import Progressed
 from tests.contracts.kit.dead import dead_letters
 from tests.contracts.kit.others import Event, Request, links, requests, steps
 from tests.contracts.kit.results import Result, results
@@ -78,6 +79,9 @@ def _of_result(encoder: EventEncoder, result: Result) -> Sample:
 def _of_event(encoder: EventEncoder, topic: str, event: Event) -> Sample:
     value, headers = encoder.encode(topic, event.event)
     schema = newest_of(RECORD_NAMES[type(event.event)])
+    if event.version is not None and isinstance(event.event, Progressed):
+        schema = _schema("OnboardingProgressed", event.version)
+        value = _framed(schema, progressed_record(event.event))
     key = event.event.origin.key
     return Sample(event.name, event.what, event.expected, topic, key, value, headers, schema.schema_id)
 

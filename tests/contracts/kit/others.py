@@ -21,6 +21,7 @@ class Event:
     what: str
     event: LinkIssued | Progressed
     expected: str
+    version: int | None = None  # Of the schema that it is written with; None the newest.
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +73,9 @@ def steps() -> Sequence[Event]:
     """Return each step of progress."""
     of, at = origin("kit-progress"), AT + SECOND_MS
     show = "Show it; decide nothing by it."
+    accepted = Progressed(of, Step.ACCEPTED, at)
     return (
-        Event("accepted", "The request is accepted.", Progressed(of, Step.ACCEPTED, at), show),
+        Event("accepted", "The request is accepted.", accepted, show),
         Event("started", "Its workflow runs.", Progressed(of, Step.STARTED, at + SECOND_MS, WORKFLOW_ID, 1), show),
         Event("held", "Nobody knows whether it runs; a person is asked.", Progressed(of, Step.HELD, at, None, 1), show),
         Event(
@@ -82,6 +84,7 @@ def steps() -> Sequence[Event]:
             Progressed(of, Step.LINK_REFUSED, at + DAY_MS, attempt=2),
             "Tell whoever asked for link number `attempt`; the request itself goes on.",
         ),
+        Event("step-older-schema", "Written with version 1, which has no LINK_REFUSED.", accepted, show, version=1),
     )
 
 
