@@ -62,6 +62,13 @@ def test_every_result_that_can_come_is_there() -> None:
     assert {None, "approved"} <= said("results.json", "decision")
 
 
+def test_messages_are_those_of_the_processor() -> None:
+    """Operators find the sentences of the kit in the code; a refusal's is made of the provider's answer."""
+    code = "\n".join(path.read_text(encoding="utf-8") for path in (KIT.parent / "processor" / "core").glob("*.py"))
+    messages = {message for message in said("results.json", "message") if message and not message.startswith("HTTP ")}
+    assert [message for message in sorted(messages) if f'"{message}"' not in code] == []
+
+
 def test_every_schema_has_written_something() -> None:
     """Of each released version there are records, and of one that is not released yet."""
     used = {

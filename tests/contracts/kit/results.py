@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from processor.core.messages import Finished
-from processor.core.model import DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS, Origin, Outcome, Reason, Witness
+from processor.core.model import DAY_MS, MINUTE_MS, SECOND_MS, Origin, Outcome, Reason, Witness
 from processor.core.result_body import NOT_CONFIGURED, TOO_LARGE, UNAVAILABLE
 from processor.core.results import finished
 from tests.contracts.kit.sample import NEWER, RESULTS
@@ -50,6 +50,12 @@ def origin(request_id: str) -> Origin:
     )
 
 
+def bare_origin(request_id: str) -> Origin:
+    """Return the least that can be known of a request."""
+    of = origin(request_id)
+    return Origin(request_id, of.workflow, of.key, RESULTS, of.requested_at, of.accepted_at, of.deadline_at)
+
+
 def _completed(name: str) -> Finished:
     """Return a result of which everything is known."""
     bare = finished(origin(f"kit-{name}"), Outcome.COMPLETED, AT + 5 * MINUTE_MS, reason=None, message=None)
@@ -77,7 +83,8 @@ def _omitted(name: str, why: str) -> Finished:
 
 def _ended(name: str, outcome: Outcome, reason: Reason, message: str) -> Finished:
     """Return a result of a request whose run, if there was one, told nothing."""
-    return finished(origin(f"kit-{name}"), outcome, AT + HOUR_MS, reason=reason, message=message)
+    at = AT + 3 * SECOND_MS if outcome is Outcome.NOT_STARTED else AT + 7 * DAY_MS + SECOND_MS
+    return finished(origin(f"kit-{name}"), outcome, at, reason=reason, message=message)
 
 
 def results() -> Sequence[Result]:
@@ -96,7 +103,7 @@ def _well_ended() -> Sequence[Result]:
     on_a_case = replace(_completed(f"{name}on-a-case"), record_id=None, case_id=CASE_ID)
     rerun = replace(_completed(f"{name}rerun"), attempts=2, is_rerun=True)
     what_rerun = "It completed; an attempt of unknown outcome had been repeated, so it may have run twice."
-    adopted = replace(_completed(f"{name}adopted"), attempts=0, started_at=None)
+    adopted = replace(_completed(f"{name}adopted"), attempts=0)
     return (
         Result(f"{name}by-webhook", "It completed; a webhook told first.", _completed(f"{name}by-webhook")),
         Result(f"{name}by-poll", "It completed, a status read told first; part of the result is published.", selected),
@@ -139,7 +146,6 @@ def _oddly_keyed() -> Sequence[Result]:
     """Return what must not surprise: no key, no label, letters outside ASCII."""
     unkeyed, bare, unicode = (_completed(f"completed-{name}") for name in ("null-key", "bare", "unicode"))
     of = unicode.origin
-    none = Origin(of.request_id, of.workflow, of.key, of.results_topic, of.requested_at, of.accepted_at, of.deadline_at)
     far = replace(
         of, key="klucz-Zażółć".encode(), subject_reference="klucz-Zażółć", attributes={"kanał": "aplikacja 📱"}
     )
@@ -152,11 +158,14 @@ def _oddly_keyed() -> Sequence[Result]:
         Result(
             "completed-bare",
             "Nothing optional is there: no labels, no attributes, no trace context.",
-            replace(bare, origin=replace(none, request_id=bare.origin.request_id), decision=None, status=None),
+            replace(bare, origin=bare_origin(bare.origin.request_id), decision=None, status=None),
         ),
         Result("completed-unicode", "Key, reference and attributes outside ASCII.", replace(unicode, origin=far)),
     )
 
+
+_NO_END = "the deadline passed before the workflow's end was known"
+_SET_OUT: Mapping[str, Any] = {"record_id": RECORD_ID, "started_at": AT + 2 * SECOND_MS, "attempts": 1}
 
 # name, what it is, outcome, reason, message, what else is known
 _NOT_ENDED: tuple[tuple[str, str, Outcome, Reason, str, Mapping[str, Any]], ...] = (
@@ -182,7 +191,7 @@ _NOT_ENDED: tuple[tuple[str, str, Outcome, Reason, str, Mapping[str, Any]], ...]
         Outcome.NOT_STARTED,
         Reason.REFUSED_BY_PROVIDER,
         "HTTP 422, codes VALIDATION_FAILED",
-        {"record_id": RECORD_ID, "started_at": AT + 2 * SECOND_MS, "attempts": 1},
+        _SET_OUT,
     ),
     (
         "expired-before-start",
@@ -197,16 +206,16 @@ _NOT_ENDED: tuple[tuple[str, str, Outcome, Reason, str, Mapping[str, Any]], ...]
         "The deadline passed while the workflow ran; an amendment may follow.",
         Outcome.EXPIRED,
         Reason.DEADLINE_PASSED,
-        "the deadline passed before the workflow's end was known",
-        {"record_id": RECORD_ID, "workflow_id": WORKFLOW_ID, "status": "RUNNING", "attempts": 1},
+        _NO_END,
+        {**_SET_OUT, "workflow_id": WORKFLOW_ID, "status": "RUNNING"},
     ),
     (
         "expired-link-unused",
         "The deadline passed, and nobody is known to have used the link; an amendment may follow.",
         Outcome.EXPIRED,
         Reason.DEADLINE_PASSED,
-        "the deadline passed before anybody was known to have used the link",
-        {"record_id": RECORD_ID, "started_at": AT + 2 * SECOND_MS, "attempts": 1},
+        "the deadline passed, and nothing shows that the link or token was used",
+        _SET_OUT,
     ),
     (
         "undetermined-run-unknown",
@@ -214,12 +223,7 @@ _NOT_ENDED: tuple[tuple[str, str, Outcome, Reason, str, Mapping[str, Any]], ...]
         Outcome.UNDETERMINED,
         Reason.RUN_UNKNOWN,
         "whether the workflow was started is not known: its call was not answered and no trace of it came",
-        {
-            "record_id": RECORD_ID,
-            "started_at": AT + 2 * SECOND_MS,
-            "attempts": 1,
-            "candidates": (WORKFLOW_ID, OTHER_WORKFLOW_ID),
-        },
+        {**_SET_OUT, "candidates": (WORKFLOW_ID, OTHER_WORKFLOW_ID)},
     ),
     (
         "undetermined-claimed-twice",
@@ -227,7 +231,7 @@ _NOT_ENDED: tuple[tuple[str, str, Outcome, Reason, str, Mapping[str, Any]], ...]
         Outcome.UNDETERMINED,
         Reason.WORKFLOW_CLAIMED_TWICE,
         "another request holds this workflow",
-        {"record_id": RECORD_ID, "attempts": 1, "candidates": (WORKFLOW_ID,)},
+        {**_SET_OUT, "candidates": (WORKFLOW_ID,)},
     ),
     (
         "undetermined-custody-unreadable",
@@ -235,7 +239,7 @@ _NOT_ENDED: tuple[tuple[str, str, Outcome, Reason, str, Mapping[str, Any]], ...]
         Outcome.UNDETERMINED,
         Reason.CUSTODY_UNREADABLE,
         "the message that carried this request to its end cannot be read",
-        {"candidates": (WORKFLOW_ID,)},
+        {"candidates": (WORKFLOW_ID,), "origin": bare_origin("kit-undetermined-custody-unreadable")},
     ),
     (
         "undetermined-given-up",
@@ -243,7 +247,7 @@ _NOT_ENDED: tuple[tuple[str, str, Outcome, Reason, str, Mapping[str, Any]], ...]
         Outcome.UNDETERMINED,
         Reason.GIVEN_UP,
         "a person gave up on finding out whether the workflow was started",
-        {"record_id": RECORD_ID, "started_at": AT + 2 * SECOND_MS, "attempts": 1},
+        _SET_OUT,
     ),
 )
 
@@ -304,7 +308,7 @@ def _amended() -> Sequence[Result]:
 def _of_other_builds() -> Sequence[Result]:
     """Return what an older and a newer build write, and a result that never became true."""
     phantom = replace(
-        _ended("completed-by-webhook", Outcome.EXPIRED, Reason.DEADLINE_PASSED, "the deadline passed"),
+        _ended("completed-by-webhook", Outcome.EXPIRED, Reason.DEADLINE_PASSED, _NO_END),
         workflow_id=WORKFLOW_ID,
         record_id=RECORD_ID,
     )
