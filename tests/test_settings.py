@@ -417,6 +417,7 @@ def settings_page() -> str:
         "are named like the variables, the environment. A secret (marked ●) may also lie in a file that",
         "`<variable>_FILE` names. Durations end in `_MS` (milliseconds) or `_S` (seconds). Lists are written `a,b` or",
         "as a JSON list. A wrong, unknown or contradictory setting stops the start; all problems are told at once.",
+        "Secrets and certificates that change in their files are taken up while the process runs; all else at a start.",
         "",
         "`PROCESSOR_API__…` is the profile `default` of the provider. Each further profile has the same settings, with",
         "the same defaults, under `PROCESSOR_PROVIDERS__<NAME>__…` (in the file: `providers: {<name>: {…}}`). Its name",
