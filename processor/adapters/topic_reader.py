@@ -69,14 +69,14 @@ class TopicReader:
                 part, offset = _place(message)
                 is_end, end = message.error() is not None, self._ends.get(part, 0)
                 if not is_end and offset < end:
-                    yield _record(message)
+                    yield record_of(message)
                 if is_end or offset + 1 >= end:
                     open_parts.discard(part)
 
     def follow(self) -> Iterator[InputRecord | None]:
         """Give what comes, for ever; None whenever nothing came for a moment, so that the caller can look up."""
         while True:
-            records = [_record(message) for message in self._consume() if message.error() is None]
+            records = [record_of(message) for message in self._consume() if message.error() is None]
             if records:
                 yield from records
             else:
@@ -131,7 +131,8 @@ def _place(message: Message) -> tuple[tuple[str, int], int]:
     return (topic, partition), offset
 
 
-def _record(message: Message) -> InputRecord:
+def record_of(message: Message) -> InputRecord:
+    """Return a record as the engine's value; raises BrokerUnavailable when it came without its place."""
     (topic, partition), offset = _place(message)
     given: Any = message.headers() or ()  # Pairs of text and bytes, whatever the stubs allow.
     headers = tuple((name, value or b"") for name, value in given)

@@ -9,6 +9,7 @@ from processor.adapters.acls import ROLES, Acl, Grantee, acls_of, installation_o
 from processor.adapters.topic_rules import Grade, HeldTopic, TopicFinding, judge, partitions_for
 from processor.adapters.topic_specs import TopicSpec
 from processor.adapters.topics import Made, TopicAdmin
+from processor.cli.migrate import migrate, unseal
 from processor.cli.output import AsJson, complain, say, say_json, say_table
 from processor.cli.starting import catalogue_for, overrides_of, settings_for, specs_for
 from processor.kafka_config import client_config
@@ -22,6 +23,8 @@ app = typer.Typer(
     help="Create the topics that are missing, check those that are there, or say which rights users need.",
 )
 Brokers = Annotated[str | None, typer.Option("--bootstrap-servers", help="Instead of the setting.")]
+app.command(epilog="Example: processor topics migrate --to-application-id onboarding-24 --partitions 24")(migrate)
+app.command(epilog="Example: processor topics unseal --yes")(unseal)
 FINDING_COLUMNS = ("topic", "grade", "finding", "what to do")
 
 

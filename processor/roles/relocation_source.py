@@ -1,0 +1,349 @@
+"""A stopped deployment as it is read to be moved: its state, the unread rest of its input, its pauses.
+
+A seal is a position that no instance goes on from. It is written where the state was read to, before anything is taken
+elsewhere, and it keeps the position: so what was sealed can be opened again, until it has moved.
+"""
+
+import base64
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+from processor.adapters.codec import Codec
+from processor.adapters.relocation import (
+    LANES,
+    ControlRecord,
+    Item,
+    LaneCheck,
+    Sample,
+    StateRecord,
+    UnreadRecord,
+    is_hashed,
+    partition_of,
+)
+from processor.adapters.relocation_kafka import RelocationKafka, SwitchProducer
+from processor.adapters.snapshot_file import Header, Part
+from processor.adapters.store_rocks import RocksStore
+from processor.adapters.topics import TopicAdmin
+from processor.core.lane import HEAD
+from processor.core.state import Preparing
+from processor.engine.entries import (
+    PARKED_PREFIX,
+    POSITION_KEY,
+    SEPARATOR,
+    Seal,
+    StoredPosition,
+    pack,
+    position_entry,
+    position_in,
+    split_key,
+    storage_key,
+    unpack,
+)
+from processor.engine.ports import Change, OutputRecord, Position
+from processor.engine.restore import start_of
+from processor.errors import FatalError, ProcessorError, StateUnreadable
+from processor.settings import DECIDERS, Settings
+
+BATCH_RECORDS: Final = 2_000
+SAMPLED: Final = 200  # Of each partition of the requests topic.
+
+
+class StillRunning(ProcessorError):
+    """An instance is a member of a group, or wrote while it was to stand still."""
+
+
+class Contradiction(FatalError):
+    """What is there does not fit together; the text says what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where one decider reads and keeps its state."""
+
+    decider: str
+    group: str
+    input_topic: str
+    state_topic: str
+
+
+def places_of(settings: Settings) -> tuple[Place, ...]:
+    """Return the places of all deciders."""
+    topics = settings.topics
+    inputs = {"preparation": topics.requests, "launch": topics.launches, "completion": topics.workflows}
+    states = {
+        "preparation": topics.preparation_state,
+        "launch": topics.launch_state,
+        "completion": topics.completion_state,
+    }
+    return tuple(Place(name, settings.group_id(name), inputs[name], states[name]) for name in DECIDERS)
+
+
+def counts_of(places: Sequence[Place], admin: TopicAdmin) -> dict[str, int]:
+    """Return how many partitions each decider has; raises Contradiction where topics are missing or differ."""
+    held = admin.held({topic for place in places for topic in (place.input_topic, place.state_topic)})[1]
+    for place in places:
+        missing = [topic for topic in (place.input_topic, place.state_topic) if topic not in held]
+        if missing:
+            raise Contradiction(f"the topic {missing[0]} does not exist")
+        counts = [held[topic].partitions for topic in (place.input_topic, place.state_topic)]
+        if counts[0] != counts[1]:
+            raise Contradiction(
+                f"{place.input_topic} has {counts[0]} partitions, {place.state_topic} has {counts[1]}: "
+                "a count was changed in place; nothing can be moved from there"
+            )
+    return {place.decider: held[place.input_topic].partitions for place in places}
+
+
+def check_stopped(places: Sequence[Place], kafka: RelocationKafka) -> None:
+    """Raise StillRunning while a group has members."""
+    for place in places:
+        members = kafka.members(place.group)
+        if members:
+            raise StillRunning(
+                f"group {place.group} has {members} members: stop every instance, and wait until the group is empty"
+            )
+
+
+class Source:
+    """One deployment; copies of its state lie in a directory of their own until it is closed."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        kafka: RelocationKafka,
+        admin: TopicAdmin,
+        directory: Path,
+        tell: Callable[[str], None],
+    ) -> None:
+        self.places = places_of(settings)
+        self.positions: dict[tuple[str, int], StoredPosition] = {}
+        self.entries: Counter[str] = Counter()
+        self.seal: Seal | None = None
+        self.counts = counts_of(self.places, admin)
+        self._settings = settings
+        self._kafka = kafka
+        self._admin = admin
+        self._directory = directory
+        self._tell = tell
+        self._codec = Codec(write_format=settings.state.write_format)
+        self._ends: dict[tuple[str, int], int] = {}
+        self._input_ends: dict[tuple[str, int], int] = {}
+
+    # --- reading ---------------------------------------------------------------------------------------------
+
+    def read(self) -> None:
+        """Read the whole state; raises StillRunning, Contradiction, StateUnreadable."""
+        check_stopped(self.places, self._kafka)
+        seals: set[Seal | None] = set()
+        for place in self.places:
+            count = self.counts[place.decider]
+            bounds = self._kafka.bounds(place.state_topic, count)
+            inputs = self._kafka.bounds(place.input_topic, count)
+            committed = self._kafka.committed(place.group, place.input_topic, count)
+            for number in range(count):
+                stored = self._read_state(place, number, *bounds[number])
+                seals.add(None if stored is None else stored.seal)
+                opened = None if stored is None else replace(stored, seal=None)
+                known = None if number not in committed else Position(*committed[number])
+                try:
+                    offset = start_of(opened, known, *inputs[number], count)
+                except StateUnreadable as error:
+                    raise Contradiction(f"{place.state_topic}[{number}]: {error}") from error
+                self.positions[place.decider, number] = opened or StoredPosition(offset, count)
+            self._tell(f"{place.state_topic}: {self.entries[place.decider]} entries in {count} partitions")
+        if len(seals) > 1:
+            raise Contradiction("some partitions are sealed and others are not: the state was written to by hand")
+        (self.seal,) = seals
+
+    def _read_state(self, place: Place, number: int, low: int, end: int) -> StoredPosition | None:
+        with closing(self._store(place.decider, number)) as store:
+            pending: dict[str, Change] = {}
+            for record in self._kafka.read(place.state_topic, number, low, end):
+                entry = None if record.value is None else unpack(record.value)
+                pending[(record.key or b"").decode()] = Change(entry, None)
+                if len(pending) >= BATCH_RECORDS:
+                    store.write(pending, None)
+                    pending = {}
+            store.write(pending, None)
+            self._ends[place.decider, number] = end
+            self.entries[place.decider] += sum(1 for storage, _ in store.scan("") if storage != POSITION_KEY)
+            found = store.get(POSITION_KEY)
+            return None if found is None else position_in(found)
+
+    def header(self, move_id: str, made_at: str) -> Header:
+        """Return what a snapshot says of this deployment."""
+        return Header(
+            move_id=move_id,
+            application_id=self._settings.application_id,
+            cluster_id=self._kafka.cluster_id(),
+            made_at=made_at,
+            is_sealed=self.seal is not None,
+            sample=self.sample(),
+            parts=tuple(self._part(place) for place in self.places),
+        )
+
+    def _part(self, place: Place) -> Part:
+        count = self.counts[place.decider]
+        return Part(
+            decider=place.decider,
+            input_topic=place.input_topic,
+            input_topic_id=self._kafka.topic_id(place.input_topic),
+            state_topic=place.state_topic,
+            positions=tuple(self.positions[place.decider, number] for number in range(count)),
+            committed=self._kafka.committed(place.group, place.input_topic, count),
+            state_ends=tuple(self._ends[place.decider, number] for number in range(count)),
+        )
+
+    def sample(self) -> Sample:
+        """Return what the last records of the requests topic show of those who publish them."""
+        place, count = self.places[0], self.counts[LANES]
+        without_key = elsewhere = 0
+        for number, (low, high) in self._kafka.bounds(place.input_topic, count).items():
+            for record in self._kafka.read(place.input_topic, number, max(low, high - SAMPLED), high):
+                without_key += record.key is None
+                elsewhere += record.key is not None and partition_of(record.key, count) != number
+        return Sample(without_key, elsewhere)
+
+    def items(self, *, with_requests: bool) -> Iterator[Item]:
+        """Give all that moves; unread requests only where they move too."""
+        for place in self.places:
+            for number in range(self.counts[place.decider]):
+                yield from self._state(place, number)
+        for place in self.places:
+            if place.decider != LANES or with_requests:
+                yield from self._unread(place)
+        pauses: dict[bytes, bytes | None] = {}
+        topic = self._settings.topics.control
+        for number, (low, high) in self._kafka.bounds(topic, self._control_partitions()).items():
+            for record in self._kafka.read(topic, number, low, high):
+                pauses[record.key or b""] = record.value
+        yield from (ControlRecord(key, value) for key, value in pauses.items() if value is not None)
+
+    def _control_partitions(self) -> int:
+        topic = self._settings.topics.control
+        held = self._admin.held([topic])[1]
+        if topic not in held:
+            raise Contradiction(f"the topic {topic} does not exist")
+        return held[topic].partitions
+
+    def lanes(self) -> LaneCheck:
+        """Return whether lanes lie where publishers of ours would put them."""
+        check = LaneCheck(self.counts[LANES], self.sample())
+        for number in range(self.counts[LANES]):
+            for record in self._state(self.places[0], number):
+                check.see(record)
+        return check
+
+    def _state(self, place: Place, number: int) -> Iterator[StateRecord]:
+        lane, message_key = "", None
+        with closing(self._store(place.decider, number)) as store:
+            for storage, entry in store.scan(""):
+                if storage == POSITION_KEY:
+                    continue
+                key = split_key(storage)[0]
+                if key != lane:
+                    lane, message_key = key, self._message_key(store, key) if is_hashed(place.decider, key) else None
+                yield StateRecord(place.decider, number, storage, pack(entry), message_key)
+
+    def _message_key(self, store: RocksStore, lane: str) -> bytes | None:
+        """Return the message key of a hashed lane, which its active request and facts set aside remember."""
+        entry = store.get(storage_key(lane, HEAD))
+        head = None if entry is None else self._codec.decode(entry.body)
+        if isinstance(head, Preparing) and head.request.origin.key is not None:
+            return head.request.origin.key
+        for _, parked in store.scan(f"{lane}{SEPARATOR}{PARKED_PREFIX}"):
+            key = json.loads(parked.body).get("key")
+            if key is not None:
+                return base64.b64decode(key)
+        return None
+
+    def _unread(self, place: Place) -> Iterator[UnreadRecord]:
+        for number, (_, high) in self._kafka.bounds(place.input_topic, self.counts[place.decider]).items():
+            self._input_ends[place.decider, number] = high
+            start = self.positions[place.decider, number].offset
+            for record in self._kafka.read(place.input_topic, number, start, high):
+                yield UnreadRecord(place.decider, number, record.key, record.value, record.headers)
+
+    def unread(self) -> Mapping[str, int]:
+        """Return about how many records of each decider's input are unread: markers count as well."""
+        found: Counter[str] = Counter()
+        for place in self.places:
+            for number, (_, high) in self._kafka.bounds(place.input_topic, self.counts[place.decider]).items():
+                found[place.decider] += high - self.positions[place.decider, number].offset
+        return found
+
+    # --- sealing ---------------------------------------------------------------------------------------------
+
+    def records(self, seal: Seal | None) -> list[OutputRecord]:
+        """Return the positions of all partitions under a seal, or open."""
+        return [
+            position_record(place.state_topic, number, replace(self.positions[place.decider, number], seal=seal))
+            for place in self.places
+            for number in range(self.counts[place.decider])
+        ]
+
+    def close_with(self, seal: Seal, switch: SwitchProducer) -> None:
+        """Seal every partition at once; raises StillRunning, with nothing sealed, when somebody wrote meanwhile."""
+        switch.write(self.records(seal))
+        try:
+            self._check_alone(seal)
+            check_stopped(self.places, self._kafka)
+        except StillRunning:
+            switch.write(self.records(None))
+            raise
+        self.seal = seal
+
+    def _check_alone(self, seal: Seal) -> None:
+        """Read what the state got since it was read: our seal, and nothing else."""
+        others = 0
+        for place in self.places:
+            bounds = self._kafka.bounds(place.state_topic, self.counts[place.decider])
+            for number, (_, high) in bounds.items():
+                for record in self._kafka.read(place.state_topic, number, self._ends[place.decider, number], high):
+                    is_position = record.value is not None and record.key == POSITION_KEY.encode()
+                    position = position_in(unpack(record.value or b"")) if is_position else None
+                    if position is not None and position.seal == seal:
+                        continue
+                    others += 1
+                    if position is not None and position.seal is None:
+                        self.positions[place.decider, number] = position
+                self._ends[place.decider, number] = high
+        if others:
+            raise StillRunning("an instance wrote while the deployment was to stand still: stop it, and run this again")
+
+    def check_still(self, *, with_requests: bool) -> None:
+        """Raise StillRunning when anything came since it was read that the copy does not hold.
+
+        New requests count only where the requests topic is left behind.
+        """
+        check_stopped(self.places, self._kafka)
+        for place in self.places:
+            count = self.counts[place.decider]
+            ends = {number: self._ends[place.decider, number] for number in range(count)}
+            inputs = {number: self._input_ends.get((place.decider, number)) for number in range(count)}
+            state_now, input_now = (
+                self._kafka.bounds(topic, count) for topic in (place.state_topic, place.input_topic)
+            )
+            for number in range(count):
+                if state_now[number][1] != ends[number]:
+                    raise StillRunning(f"{place.state_topic} was written to meanwhile: stop every instance")
+                if place.decider == LANES and not with_requests:
+                    continue
+                if inputs[number] not in {None, input_now[number][1]}:
+                    raise StillRunning(
+                        f"{place.input_topic} was written to meanwhile: stop whoever writes there, ingestors too, and "
+                        "run this again"
+                    )
+
+    def _store(self, decider: str, number: int) -> RocksStore:
+        return RocksStore(self._directory / decider / str(number))
+
+
+def position_record(topic: str, number: int, position: StoredPosition) -> OutputRecord:
+    """Return the record of a position in a state topic."""
+    return OutputRecord(topic, POSITION_KEY.encode(), pack(position_entry(position)), (), number)
