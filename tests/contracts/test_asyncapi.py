@@ -16,10 +16,10 @@ from processor.adapters.event_headers import CONSTANT, event_headers
 from processor.adapters.schema_files import PUBLIC_RECORDS, public_schema
 from processor.adapters.topic_specs import Use, topic_specs
 from processor.settings import Settings
+from tests.contracts.asyncapi_document import DOCUMENT, SHOWN, with_examples
 from tests.support.servers import cannot_run
 
 ROOT = Path(__file__).resolve().parents[2]
-DOCUMENT = ROOT / "asyncapi.yaml"
 VALIDATE = Path(__file__).parent / "asyncapi" / "validate.cjs"
 INSTALLED = ROOT / ".cache" / "asyncapi"
 FORMAT = "application/vnd.apache.avro;version=1.9.0"
@@ -138,6 +138,13 @@ def test_the_headers_are_those_that_are_written() -> None:
     constant = {name: value.decode() for name, value in CONSTANT["OnboardingFinished"]}
     said = {name: value["const"] for name, value in events["properties"].items() if "const" in value}
     assert said == {name: constant[name] for name in ("ce_specversion", "content-type")}
+
+
+def test_the_examples_are_records_of_the_kit() -> None:
+    """`python -m tests.contracts.asyncapi_document` renews them: the parser does not hold examples to their schema."""
+    text = DOCUMENT.read_text(encoding="utf-8")
+    assert with_examples(text) == text
+    assert {message["name"] for message in messages().values() if message["examples"]} == set(SHOWN)
 
 
 def test_the_version_is_that_of_the_build() -> None:
