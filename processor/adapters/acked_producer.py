@@ -241,7 +241,11 @@ class AckedProducer:
 
     def _renew(self) -> None:
         """Begin anew, after a fatal error or as told: no order and no transaction hangs on the old producer."""
-        old, self._producer = self._producer, self._make_producer(dict(self._config))
+        try:
+            new = self._make_producer(dict(self._config))
+        except KafkaException:  # A file that its properties name is being written: tried again at the next turn.
+            return
+        old, self._producer = self._producer, new
         give_up_at_s = time.monotonic() + self._send_timeout_s + SCAN_S
         while old.flush(FLUSH_S) and time.monotonic() < give_up_at_s:
             self._producer.poll(0)

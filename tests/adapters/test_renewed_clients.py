@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NoReturn
 
-from confluent_kafka import KafkaError, Message
+from confluent_kafka import KafkaError, KafkaException, Message
 
 from processor.adapters.acked_producer import AckedProducer, ConfigValue
 from processor.adapters.pauses import PauseReason, Pauses, Standing
@@ -146,3 +146,23 @@ async def test_records_on_their_way_are_confirmed_by_the_producer_that_took_them
     await after
     assert [(one.config["sasl.password"], one.sent) for one in made] == [("old", [b"before"]), ("new", [b"after"])]
     assert made[1].config["acks"] == "all"
+
+
+async def test_a_producer_that_cannot_be_made_is_tried_again_and_the_old_one_serves() -> None:
+    """A certificate file is half written just then; nobody who sends notices."""
+    made: list[HeldProducer] = []
+    tries = iter([None, KafkaException(KafkaError(KafkaError._INVALID_ARG)), None])  # noqa: SLF001 - public by use.
+
+    def make(config: dict[str, ConfigValue]) -> HeldProducer:
+        if (failure := next(tries)) is not None:
+            raise failure
+        made.append(HeldProducer(config))
+        return made[-1]
+
+    producer = AckedProducer({}, make_producer=make)
+    producer.renew({})
+    async with asyncio.timeout(5):
+        while len(made) < 2:  # noqa: ASYNC110  # a thread makes them
+            await asyncio.sleep(0.01)
+    producer.close(0.0)
+    assert next(tries, "none left") == "none left"

@@ -19,7 +19,8 @@ from tests.support.world import World, world
 
 SOON = {"PROCESSOR_OPS__REREAD_S": "0.1", "PROCESSOR_OPS__RENEWAL_DELAY_S_MAX": "0"}
 PERIOD_S = 0.03
-API_SECRET, REGISTRY_PASSWORD = "PROCESSOR_API__SECRET", "PROCESSOR_SCHEMA_REGISTRY__PASSWORD"
+# One is named by a variable of its own, the others lie in the directory of secrets.
+API_SECRET, REGISTRY_PASSWORD = "api-secret", "PROCESSOR_SCHEMA_REGISTRY__PASSWORD"
 MOUNTED = {
     "PROCESSOR_API__KEY": KEY,
     API_SECRET: SECRET,
@@ -38,10 +39,15 @@ def rotating(
 ) -> Iterator[tuple[World, MountedFiles]]:
     """Make an installation whose credentials lie in mounted files."""
     files = MountedFiles(directory / "secrets", MOUNTED)
-    given = {**SOON, "PROCESSOR_SECRETS_DIRECTORY": str(files.directory), **(settings or {})}
-    with world(bootstrap_servers, directory, settings=given, simulator=simulator) as made:
-        for name in MOUNTED:
-            made.environ.pop(name, None)
+    named = {
+        "PROCESSOR_SECRETS_DIRECTORY": str(files.directory),
+        "PROCESSOR_API__SECRET_FILE": str(files.path(API_SECRET)),
+    }
+    with world(
+        bootstrap_servers, directory, settings={**SOON, **named, **(settings or {})}, simulator=simulator
+    ) as made:
+        for name in ("PROCESSOR_API__KEY", "PROCESSOR_API__SECRET"):
+            del made.environ[name]
         yield made, files
 
 
