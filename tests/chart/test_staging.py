@@ -47,7 +47,7 @@ def staged(layout: str, prefix: str, bootstrap_servers: str, registry_url: str) 
     return rendered(**merged(NO_PROVIDER, given))
 
 
-def wait_until(is_so: Callable[[], bool], what: str, pods: Pods, timeout_s: float = 40) -> None:
+def wait_until(is_so: Callable[[], bool], what: str, pods: Pods, timeout_s: float = 90) -> None:
     """Wait until something is so; raises AssertionError that says what was not, and what workers logged last."""
     deadline = time.monotonic() + timeout_s
     while not is_so():
@@ -85,6 +85,7 @@ def delete_topics(bootstrap_servers: str, prefix: str) -> None:
 
 @pytest.mark.broker
 @pytest.mark.registry
+@pytest.mark.timeout(360)
 @pytest.mark.parametrize("layout", WORKLOADS)
 def test_a_request_becomes_a_result(
     layout: str, tmp_path: Path, topic_prefix: str, bootstrap_servers: str, registry_url: str
@@ -100,6 +101,8 @@ def test_a_request_becomes_a_result(
         wait_until(lambda: pods.simulator("counters")["webhooks"].get("delivered") == 2, "two webhooks taken", pods)
         pods.run("Pod", "test")
         codes = [worker.terminate() for worker in pods.workers.values()]
+        with pytest.raises(AssertionError, match="Connection refused"):
+            pods.run("Pod", "test")
     result = decoded("OnboardingFinished", record.value or b"")
     assert (result["requestId"], result["outcome"]) == ("staging-1", "COMPLETED")
     assert set(codes) == {0}

@@ -15,7 +15,7 @@ from tests.support.worker import ROOT, Worker
 
 SIMULATOR = "simulator"
 COMPONENT = "app.kubernetes.io/component"
-COMMAND_S = 60.0
+COMMAND_S = 120.0
 
 
 class Pods:
