@@ -25,7 +25,7 @@ from processor.telemetry import Metrics
 
 ROOT = Path(__file__).resolve().parent.parent
 DECISIONS = ROOT / "docs" / "decisions"
-READMES = [ROOT / folder / "README.md" for folder in ("examples", "helm", "kit")]
+READMES = [ROOT / folder / "README.md" for folder in ("examples", "helm", "kit", "schemas")]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *READMES])
 SUFFIXES = {"counter": ("_total",), "histogram": ("", "_bucket", "_sum", "_count"), "gauge": ("",)}
 

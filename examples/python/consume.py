@@ -89,7 +89,7 @@ def results(options: argparse.Namespace) -> Iterator[Mapping[str, Any]]:
                 raise KafkaException(error)
             # When the registry does not answer this raises: stop, begin again, skip nothing.
             yield deserialize(message.value(), SerializationContext(options.topic, MessageField.VALUE))
-            consumer.commit(message, asynchronous=False)
+            consumer.commit(message, asynchronous=False)  # Less often is as right, and quicker: repeats are harmless.
     finally:
         consumer.close()
 

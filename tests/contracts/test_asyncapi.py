@@ -51,7 +51,8 @@ def judged(directory: Path) -> tuple[int, dict[str, Any]]:
     """Return exit code and report of the parser about the document in a directory."""
     if shutil.which("node") is None:
         cannot_run("the AsyncAPI parser needs Node 18 or newer: apt-get install nodejs npm")
-    if not (INSTALLED / "node_modules").is_dir():
+    lock = "package-lock.json"
+    if not (INSTALLED / "stamp").exists() or (INSTALLED / lock).read_text() != (VALIDATE.parent / lock).read_text():
         cannot_run("the AsyncAPI parser is not in .cache: run `make asyncapi`")
     done = subprocess.run(
         ["node", VALIDATE, directory / DOCUMENT.name],
