@@ -74,7 +74,35 @@
 {{- end }}
 {{- end }}
 {{- end }}
+{{- $problems = concat $problems (include "onboarding-processor.halfProblems" . | fromJsonArray) }}
 {{- toJson (concat $problems (include "onboarding-processor.externalProblems" . | fromJsonArray)) }}
+{{- end }}
+
+{{/* Credentials of which only one half is given: pods would refuse to start. What stands in secret properties is not seen. */}}
+{{- define "onboarding-processor.halfProblems" -}}
+{{- $problems := list }}
+{{- $workload := dict "root" . "role" (include "onboarding-processor.workloads" . | fromJsonArray | first) }}
+{{- $given := keys (include "onboarding-processor.variables" . | fromYaml) }}
+{{- range include "onboarding-processor.strimzi.env" $workload | fromYamlArray }}
+{{- $given = append $given .name }}
+{{- end }}
+{{- range include "onboarding-processor.secretSources" $workload | fromYamlArray }}
+{{- range .secret.items }}
+{{- $given = append $given .path }}
+{{- end }}
+{{- end }}
+{{- range $half, $other := dict "api.key" "secret" "kafka.sasl_username" "sasl_password" "schema_registry.username" "password" }}
+{{- $section := first (splitList "." $half) }}
+{{- $first := last (splitList "." $half) }}
+{{- $isFirst := has (printf "PROCESSOR_%s__%s" $section $first | upper) $given }}
+{{- $isOther := has (printf "PROCESSOR_%s__%s" $section $other | upper) $given }}
+{{- $isHidden := and (eq $section "kafka") (has "PROCESSOR_KAFKA__PROPERTIES" $given) }}
+{{- if and (ne $isFirst $isOther) (not $isHidden) }}
+{{- $missing := $isFirst | ternary $other $first }}
+{{- $problems = append $problems (printf "%s: %s is given without %s; name its key in secrets.%s.keys.%s, or leave both out" $section ($isFirst | ternary $first $other) $missing $section $missing) }}
+{{- end }}
+{{- end }}
+{{- toJson $problems }}
 {{- end }}
 
 {{/* What is wrong with Secrets that are not there yet. */}}

@@ -109,7 +109,7 @@ RISKS: list[tuple[Values, str]] = [
     ),
     ({"settings": TLS, "ingestor": {"service": {"type": "LoadBalancer"}}}, "is open without TLS"),
     (
-        {"secrets": {"kafka": {"existingSecret": "user", "keys": {"sasl_password": "", "sasl_username": "u"}}}},
+        {"secrets": {"kafka": {"existingSecret": "user", "keys": {"sasl_username": "user"}}}},
         "security.protocol is plaintext",
     ),
     (merged(NO_PROVIDER, {"settings": TLS}), "no provider is called, and results are invented"),

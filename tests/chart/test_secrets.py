@@ -77,8 +77,8 @@ def test_a_place_in_a_store_is_taken_as_it_is_given() -> None:
 
 def test_some_secrets_may_exist_and_others_come_from_a_store() -> None:
     """Each section is for itself."""
-    objects = rendered(**stored({"api": API}, secrets={"kafka": {"existingSecret": "user"}}))
-    assert mounted(objects) == made(objects) | {"user": {"password"}}
+    objects = rendered(**stored({"api": API}, secrets={"schema_registry": {"existingSecret": "registry"}}))
+    assert mounted(objects) == made(objects) | {"registry": {"username", "password"}}
 
 
 def test_a_changed_secret_makes_no_new_pods() -> None:
@@ -99,7 +99,27 @@ def test_nothing_is_mounted_where_there_is_nothing() -> None:
     assert "secret" not in str(job["spec"]).lower()
 
 
+def test_both_halves_of_a_credential_may_come_from_different_places() -> None:
+    """A user name is no secret, and what stands in secret properties is not seen."""
+    user = {"existingSecret": "user"}
+    assert rendered(settings={"kafka": {"sasl_username": "onboarding"}}, secrets={"kafka": user})
+    assert rendered(secrets={"kafka": {**user, "keys": {"properties": "properties"}}})
+    more = [{"existingSecret": "user", "keys": {"PROCESSOR_SCHEMA_REGISTRY__PASSWORD": "password"}}]
+    assert rendered(settings={"schema_registry": {"username": "onboarding"}}, moreSecrets=more)
+
+
 REFUSALS: list[tuple[Values, str]] = [
+    (
+        {"settings": {"kafka": {"sasl_username": "onboarding"}}},
+        "kafka: sasl_username is given without sasl_password; name its key in secrets.kafka.keys.sasl_password",
+    ),
+    ({"secrets": {"kafka": {"existingSecret": "user"}}}, "kafka: sasl_password is given without sasl_username"),
+    ({"secrets": {"api": {"keys": {"secret": ""}}}}, "api: key is given without secret"),
+    (
+        {"settings": {"schema_registry": {"username": "onboarding"}}},
+        "schema_registry: username is given without password",
+    ),
+    (stored({"api": {"secret": {"key": "a"}}}), "api: secret is given without key"),
     (
         stored({"api": API}, secrets={"api": {"existingSecret": "provider"}}),
         "secrets.api.existingSecret is set, and externalSecrets.remoteRefs.api too; unset one of them",
