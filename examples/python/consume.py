@@ -47,13 +47,14 @@ def act(result: Mapping[str, Any]) -> None:
     """Do what follows from a result that was not known before."""
     match result["outcome"]:
         case "COMPLETED":
-            word = result["decision"]  # What the business asked; null where the catalogue names no decision.
+            next_step = "go by `decision`"  # Null where the catalogue names none: then go by `result`.
         case "FAILED" | "NOT_STARTED" | "EXPIRED" | "UNDETERMINED":
-            word = result["reason"]  # Switch on it, never on `message`.
+            next_step = f"go by {result['reason']}"  # Never by `message`, which is for people.
         case _:
-            word = "newer than this program: kept, and a person is told"
+            next_step = "newer than this program: keep it, tell a person"
+    # Ids and words only: `decision`, `result` and `attributes` are personal data, and belong into no log.
     said = {name: result[name] for name in ("requestId", "revision", "outcome")}
-    print(json.dumps({**said, "word": word}), flush=True)
+    print(json.dumps({**said, "next": next_step}), flush=True)
 
 
 def results(options: argparse.Namespace) -> Iterator[Mapping[str, Any]]:

@@ -5,7 +5,6 @@ import java.time.Duration;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
-import java.util.Objects;
 import java.util.Properties;
 import java.util.Set;
 import org.apache.avro.generic.GenericRecord;
@@ -85,13 +84,14 @@ public final class ConsumeResults {
 
     private void act(GenericRecord result, String requestId, int revision) throws Exception {
         String outcome = result.get("outcome").toString();
-        Object word =
+        String next =
                 switch (outcome) {
-                    case "COMPLETED" -> result.get("decision"); // Null where the catalogue names no decision.
-                    case "FAILED", "NOT_STARTED", "EXPIRED", "UNDETERMINED" -> result.get("reason");
-                    default -> "newer than this program: kept, and a person is told";
+                    case "COMPLETED" -> "go by `decision`"; // Null where the catalogue names none: then by `result`.
+                    case "FAILED", "NOT_STARTED", "EXPIRED", "UNDETERMINED" -> "go by " + result.get("reason");
+                    default -> "newer than this program: keep it, tell a person";
                 };
+        // Ids and words only: `decision`, `result` and `attributes` are personal data, and belong into no log.
         var line = JSON.createObjectNode().put("requestId", requestId).put("revision", revision).put("outcome", outcome);
-        System.out.println(line.put("word", Objects.toString(word, null)));
+        System.out.println(line.put("next", next));
     }
 }
