@@ -48,9 +48,9 @@ class World:
         self.provider: Provider
         self._registry_url = registry_url
         self._group = group
-        self._producer = Producer(
-            {"bootstrap.servers": bootstrap_servers, "partitioner": "murmur2_random", "acks": "all", "linger.ms": 2}
-        )
+        self._producer = _producer(bootstrap_servers)
+        self._home = bootstrap_servers
+        self._elsewhere: dict[str, list[Record]] = {}
 
     def topic(self, name: str) -> str:
         """Return the full name of one of our topics: `requests`, `results`, `launches`, …."""
@@ -92,6 +92,12 @@ class World:
         if is_flushed:
             self.flush()
 
+    def publish_to(self, topic: str, request: Request) -> None:
+        """Publish a request on another topic than the installation began with, and wait until the broker has it."""
+        value = encoded("OnboardingRequested", request.record, self._schema_id)
+        self._producer.produce(topic, value, None if request.key is None else request.key.encode())
+        self.flush()
+
     def publish_bytes(self, key: str | None, value: bytes | None, *, is_flushed: bool = True) -> None:
         """Publish any bytes, or none, as a request."""
         self._producer.produce(self.topic("requests"), value, None if key is None else key.encode())
@@ -116,7 +122,16 @@ class World:
         follower = self._followers.get(name)
         if follower is None:
             follower = self._followers[name] = Follower(self.bootstrap_servers, self.topic(name))
-        return follower.read_to_end()
+        return self._elsewhere.get(name, []) + follower.read_to_end()
+
+    def move_to(self, bootstrap_servers: str) -> None:
+        """Go on at another cluster; what was published at the first one still counts."""
+        self._elsewhere = {name: self.records(name) for name in ("results", "links", "progress", "dead-letters")}
+        for follower in self._followers.values():
+            follower.close()
+        self._followers.clear()
+        self._producer = _producer(bootstrap_servers)
+        self.bootstrap_servers = bootstrap_servers
 
     def results(self, request_id: str | None = None) -> list[dict[str, Any]]:
         """Return the results there are, of one request or of all, each partition in its order."""
@@ -170,9 +185,16 @@ class World:
             worker.kill()
         for follower in self._followers.values():
             follower.close()
-        admin = AdminClient({"bootstrap.servers": self.bootstrap_servers})
-        for deleted in admin.delete_topics([self.topic(name) for name in TOPICS]).values():
+        admin = AdminClient({"bootstrap.servers": self._home})
+        there = admin.list_topics(timeout=10).topics.keys() & {self.topic(name) for name in TOPICS}
+        for deleted in admin.delete_topics([*there]).values() if there else ():
             deleted.result(20)
+
+
+def _producer(bootstrap_servers: str) -> Producer:
+    return Producer(
+        {"bootstrap.servers": bootstrap_servers, "partitioner": "murmur2_random", "acks": "all", "linger.ms": 2}
+    )
 
 
 COMPACTED = {
