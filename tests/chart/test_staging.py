@@ -159,6 +159,16 @@ def test_the_simulators_credentials_are_those_that_everybody_knows() -> None:
         ({"settings": {"api": {"base_url": "https://api.example.test"}}}, "settings.api.base_url"),
         ({"secrets": {"api": {"existingSecret": "provider"}}}, "secrets.api.existingSecret"),
         ({"settings": {"webhook": {"key_base_url": "https://keys.example"}}}, "settings.webhook.key_base_url"),
+        (
+            {
+                "externalSecrets": {
+                    "enabled": True,
+                    "secretStoreRef": {"name": "vault"},
+                    "remoteRefs": {"api": {"token": {"key": "a"}}},
+                }
+            },
+            "externalSecrets.remoteRefs.api",
+        ),
     ],
 )
 def test_a_provider_and_its_simulator_are_not_both_there(values: Values, named: str) -> None:
