@@ -31,7 +31,7 @@ WORDS: Mapping[tuple[str, str], frozenset[str]] = {
     ("", "by"): frozenset(HeldBy),
     ("", "completed_by"): frozenset(Witness),
     ("", "kind"): frozenset(gauge for machine in MACHINES for gauge in machine.gauges) | {"parked"},
-    ("", "what"): frozenset({"issued", "refused"}),
+    ("onboarding_links_total", "what"): frozenset({"issued", "refused"}),
     ("onboarding_results_total", "outcome"): frozenset(Outcome),
     ("onboarding_result_age_seconds", "outcome"): frozenset(Outcome),
     ("onboarding_amendments_total", "outcome"): frozenset(Outcome),

@@ -1,10 +1,12 @@
 """Every file of values in helm/ci: both Helms take it and agree, and Kubernetes knows every field of what they make."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
 import kubernetes_validate
 import pytest
+import trustme
 from helm_python import lint
 
 from processor.adapters.catalogue_file import catalogue_of
@@ -40,13 +42,19 @@ def test_each_file_says_in_its_first_line_what_it_is() -> None:
 @pytest.mark.parametrize("name", CI_NAMES)
 def test_the_processor_takes_what_each_file_says(tmp_path: Path, name: str) -> None:
     """An example that would not start is none: its settings and its catalogue load without a problem."""
+    authority = trustme.CA()
+    user = authority.issue_cert("user.example.test")
+    authority.cert_pem.write_to_path(tmp_path / "ca.crt")
+    user.cert_chain_pems[0].write_to_path(tmp_path / "user.crt")
+    user.private_key_pem.write_to_path(tmp_path / "user.key")
     objects = objects_of(name)
     [*_, (_, template)] = [one for one in templates(objects) if "envFrom" in one[1]["spec"]["containers"][0]]
     sources = [
         source for volume in template["spec"]["volumes"] for source in volume.get("projected", {}).get("sources", ())
     ]
     secrets = {item["path"]: "secret" for source in sources for item in source["secret"]["items"]}
-    settings = load_settings(found(objects, "ConfigMap", "settings")["data"] | secrets)
+    variables = found(objects, "ConfigMap", "settings")["data"] | secrets
+    settings = load_settings({name: re.sub(r"/etc/[/\w-]+/", f"{tmp_path}/", text) for name, text in variables.items()})
     if text := values_of(name)["workflows"].get("catalogue"):
         (tmp_path / "workflows.yaml").write_text(text, encoding="utf-8")
         assert catalogue_of(settings, tmp_path / "workflows.yaml").workflows
