@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+import trustme
 
 from processor.adapters.acls import ROLES, Grantee, Installation, Pattern, acls_of
 from processor.adapters.topic_specs import topic_specs
@@ -14,6 +15,7 @@ from processor.settings_loading import load_settings
 from tests.chart.kafka_facts import FACTS, rights, text
 from tests.chart.validation import KUBERNETES_VERSIONS, Object, problems
 from tests.support.chart import ENOUGH, Values, container, found, merged, pod, refused, rendered
+from tests.support.pods import Container
 
 CANARY = "Zebra-Quagga-7"
 RERUN = "version: 1\nworkflows:\n  a: {definition: d, resultsTopic: identity.a, unknown: {policy: rerun}}\n"
@@ -192,36 +194,32 @@ def test_topics_and_users_lie_where_their_operator_looks() -> None:
         assert {item["metadata"]["labels"]["strimzi.io/cluster"] for item in items} == {"main"}
 
 
-def environment(objects: list[Object], role: str, folder: Path) -> dict[str, str]:
-    """Return a container's variables, the files of its users' Secrets laid out under `folder`."""
-    one = container(objects, role)
-    variables: dict[str, str] = {}
-    for source in one.get("envFrom", []):
-        variables |= found(objects, "ConfigMap", source["configMapRef"]["name"])["data"]
-    variables |= {item["name"]: item["value"] for item in one["env"]}
-    for mount in one["volumeMounts"]:
-        (folder / mount["mountPath"].lstrip("/")).mkdir(parents=True)
-    mounts = {mount["name"]: folder / mount["mountPath"].lstrip("/") for mount in one["volumeMounts"]}
-    for volume in pod(objects, role)["volumes"]:
-        for source in volume.get("projected", {}).get("sources", []):
-            for item in source["secret"]["items"]:
-                (mounts[volume["name"]] / item["path"]).write_text(CANARY)
-    (mounts["workflows"] / "workflows.yaml").write_text(ENOUGH["workflows"]["catalogue"])
-    return {name: value.replace("/etc/", f"{folder}/etc/") for name, value in variables.items()}
+@pytest.fixture(scope="module")
+def certificates() -> Mapping[str, str]:
+    """Return what lies in the Secrets of a cluster's authority and of a user with a certificate."""
+    authority = trustme.CA()
+    user = authority.issue_cert("user.example.test")
+    texts = {"ca.crt": authority.cert_pem, "user.crt": user.cert_chain_pems[0], "user.key": user.private_key_pem}
+    return {name: pem.bytes().decode() for name, pem in texts.items()}
 
 
 @pytest.mark.parametrize("way", ["scram-sha-512", "tls"])
 @pytest.mark.parametrize("role", ["submitter", "ingestor", "reconciler"])
-def test_pods_come_to_the_brokers_as_their_user(role: str, way: str, tmp_path: Path) -> None:
+def test_pods_come_to_the_brokers_as_their_user(
+    role: str, way: str, certificates: Mapping[str, str], tmp_path: Path
+) -> None:
     """What a pod is given makes settings that name its user, or its certificate, and the cluster's authority."""
     objects = on("users", {"settings": {"kafka": {"properties": {"linger.ms": 4}}}}, authentication=way)
     user = found(objects, "KafkaUser", role)
     assert user["spec"]["authentication"] == {"type": way}
-    variables = environment(objects, role, tmp_path)
+    given = Container(objects, pod(objects, role), container(objects, role))
+    variables = given.variables(tmp_path, lambda file: certificates.get(file, CANARY))
+    variables["PROCESSOR_KAFKA__PROPERTIES"] = variables["PROCESSOR_KAFKA__PROPERTIES"].replace('"/', f'"{tmp_path}/')
     kafka = load_settings(variables).kafka
     assert kafka.properties["linger.ms"] == "4"
     for name in [name for name in kafka.properties if name.endswith(".location")]:
-        assert Path(kafka.properties[name]).read_text() == CANARY
+        file = Path(kafka.properties[name])
+        assert file.read_text() == certificates[file.name]
     if way == "tls":
         assert kafka.sasl_username is None
         assert kafka.properties.keys() >= {"ssl.ca.location", "ssl.certificate.location", "ssl.key.location"}
