@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, cast
 
+import pytest
 import structlog
 from prometheus_client import CollectorRegistry
 from pydantic import SecretStr
@@ -13,7 +14,7 @@ from processor.adapters.acked_producer import AckedProducer
 from processor.adapters.gate import HeldBy
 from processor.adapters.pauses import PauseReason, Standing
 from processor.core.catalogue import Catalogue, RecordTemplate, Workflow
-from processor.core.messages import Create, ReadStatus
+from processor.core.messages import CallAnswered, Create, ReadStatus
 from processor.core.proof import Operation, Proof
 from processor.engine.ports import Answer, Owned, Ticket
 from processor.roles.provider import ProviderSide
@@ -218,6 +219,26 @@ async def test_a_new_secret_serves_once_it_has_a_token() -> None:
         started["default"][0].revoke_former_tokens()
         assert (await side.answered("d", create("default"))).proof is Proof.DONE
         assert [*side.side.unready()] == []
+
+
+@pytest.mark.parametrize("http_client", ["pyreqwest", "httpx"])
+async def test_a_call_that_is_open_ends_with_the_credentials_that_it_began_with(http_client: str) -> None:
+    """Its client is closed only when it cannot be waiting any more."""
+    async with simulators("default") as started:
+        simulator, settings = started["default"]
+        simulator.change_faults(latency_ms=500)
+        async with running(default={**settings, "http_client": http_client}) as side:
+            side.caller.start([(Ticket(FIRST, "a"), create("default"))], [])
+            while not simulator.counters.peaks.get("POST /tables/{tableId}/records"):  # noqa: ASYNC110  # over HTTP
+                await asyncio.sleep(0.01)
+            simulator.change_faults(latency_ms=0)
+            simulator.rotate_credentials("default-key", "new")
+            await side.side.renewal(with_secret(side, "new"), {"default"})
+            assert side.answers.empty()
+            async with asyncio.timeout(5):
+                answer = await side.answers.get()
+    assert isinstance(answer.fact, CallAnswered)
+    assert answer.fact.proof is Proof.DONE
 
 
 async def test_what_has_no_token_is_replaced_at_once() -> None:

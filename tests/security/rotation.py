@@ -87,9 +87,10 @@ def load(world: World, worker: Worker) -> Iterator[Load]:
             world.publish(Request(request_id, request_id), is_flushed=False)
 
     def ask() -> None:
-        while not is_over.wait(PERIOD_S):
-            sent.alive[_status("GET", f"http://127.0.0.1:{worker.ops_port}/livez")] += 1
-            sent.webhooks[_status("POST", f"http://127.0.0.1:{worker.webhook_port}/webhooks")] += 1
+        with httpx.Client(timeout=5, headers={"connection": "close"}) as client:
+            while not is_over.wait(PERIOD_S):
+                sent.alive[_status(client, "GET", f"http://127.0.0.1:{worker.ops_port}/livez")] += 1
+                sent.webhooks[_status(client, "POST", f"http://127.0.0.1:{worker.webhook_port}/webhooks")] += 1
 
     threads = [threading.Thread(target=work) for work in (publish, ask)]
     for thread in threads:
@@ -103,9 +104,9 @@ def load(world: World, worker: Worker) -> Iterator[Load]:
     world.flush()
 
 
-def _status(method: str, url: str) -> object:
+def _status(client: httpx.Client, method: str, url: str) -> object:
     try:
-        return httpx.request(method, url, timeout=5).status_code
+        return client.request(method, url).status_code
     except httpx.HTTPError as error:
         return type(error).__name__
 

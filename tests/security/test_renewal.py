@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import httpx
 import pytest
 
 from tests.security.rotation import (
@@ -53,6 +54,11 @@ def count(worker: Worker, event: str) -> int:
     return sum(line["event"] == event for line in lines(worker))
 
 
+def is_alive(worker: Worker) -> bool:
+    """Whether a process says that it lives."""
+    return httpx.get(f"http://127.0.0.1:{worker.ops_port}/livez", timeout=5).status_code == httpx.codes.OK
+
+
 def done_as_before(world: World) -> None:
     """Publish a request and wait for its result."""
     request = Request(f"r-{uuid4().hex[:10]}")
@@ -72,7 +78,7 @@ def test_a_new_secret_of_the_provider_is_used_and_the_old_token_no_more(made: Ro
     """The provider rotates it, the files follow, the old token is revoked: no deciders stop, no call is lost."""
     world, worker = made.world, made.worker
     pid, ready = worker.pid, count(worker, "process.ready")
-    with load(world, worker) as sent:
+    with world.provider.faults(latency_ms=150), load(world, worker) as sent:
         for secret in ("second", "third"):
             done = len(world.results())
             world.wait_until(lambda done=done: len(world.results()) > done + 10, "requests done before")  # type: ignore[misc]
@@ -139,6 +145,7 @@ def test_a_change_during_a_renewal_is_taken_up_after_it(made: Rotating) -> None:
         world.wait_until(lambda: bool(world.provider.runs_of(request.request_id)), "the run at the provider")
         made.files.change({REGISTRY_PASSWORD: "during-1"})
         world.wait_until(lambda: not worker.is_ready(), "deciders that leave")
+        assert is_alive(worker)
         made.files.change({REGISTRY_PASSWORD: "during-2"})
     world.wait_until(lambda: renewals(worker, "process") == before + 2, "both renewals")
     assert_each_done_once(world, [request.request_id])
