@@ -15,11 +15,13 @@ from tests.chart.policies import templates
 from tests.chart.validation import (
     CI_FILES,
     CI_NAMES,
+    CRDS,
     KUBERNETES_VERSIONS,
     Object,
     helm_3,
     helm_3_text,
     helm_4_text,
+    missing,
     objects_in,
     objects_of,
     output,
@@ -140,3 +142,56 @@ def test_a_wrong_object_is_seen(breaking: Callable[[Object], None], said: str, v
     breaking(item)
     [problem] = problems(item, version)
     assert said in problem
+
+
+CUSTOM: list[tuple[str, str, Callable[[Object], object], str]] = [
+    (
+        "everything",
+        "PodMonitor",
+        lambda o: o["spec"]["podMetricsEndpoints"][0].update(intervall="1s"),
+        "'intervall' was",
+    ),
+    ("everything", "PrometheusRule", lambda o: o["spec"]["groups"][0]["rules"][0].update(expr=["a"]), "rules.0.expr: "),
+    (
+        "everything",
+        "ScaledObject",
+        lambda o: o["spec"]["triggers"][0]["metadata"].update(topic=1),
+        "metadata.topic: 1 is",
+    ),
+    (
+        "everything",
+        "HTTPRoute",
+        lambda o: o["spec"]["rules"][0]["matches"][0]["path"].update(type="All"),
+        "'All' is not",
+    ),
+    ("everything", "Certificate", lambda o: o["spec"]["issuerRef"].pop("name"), "'name' is a required property"),
+    ("everything", "ExternalSecret", lambda o: o.update(speck={}), "'speck' was unexpected"),
+    ("all-scaled", "GrafanaDashboard", lambda o: o["metadata"].update(labels=["a"]), "metadata.labels: "),
+    ("strimzi", "KafkaTopic", lambda o: o["spec"].update(partitions="12"), "spec.partitions: '12' is not of type"),
+]
+
+
+@pytest.mark.parametrize("name,kind,breaking,said", CUSTOM, ids=[kind for _, kind, _, _ in CUSTOM])
+def test_a_wrong_custom_resource_is_seen(name: str, kind: str, breaking: Callable[[Object], object], said: str) -> None:
+    """The schemas of their makers are as strict, on metadata and on the outermost keys too."""
+    item = next(item for item in objects_of(name) if item["kind"] == kind)
+    assert list(problems(item, KUBERNETES_VERSIONS[-1])) == []
+    breaking(item)
+    assert said in "".join(problems(item, KUBERNETES_VERSIONS[-1]))
+
+
+def test_every_custom_resource_is_in_the_matrix() -> None:
+    """Each schema that lies beside this clone judges some object of some file."""
+    if not CRDS.is_dir():
+        missing("the schemas of custom resources are not beside this clone, in ../shared/crds")
+    made = {f"{item['apiVersion']} {item['kind']}".lower() for name in CI_NAMES for item in objects_of(name)}
+    files = CRDS.rglob("*.json")
+    wanted = {f"{path.parent.name}/{path.stem.rpartition('_')[2]} {path.stem.rpartition('_')[0]}" for path in files}
+    assert wanted <= made
+
+
+def test_what_is_made_depends_on_values_alone() -> None:
+    """No template asks the cluster what it can do: what `helm template` shows is what an installation makes."""
+    sources = [*CHART.rglob("templates/**/*.yaml"), *CHART.rglob("templates/**/*.tpl")]
+    assert sources
+    assert [path.name for path in sources if re.search(r"\.Capabilities|\blookup ", path.read_text("utf-8"))] == []
