@@ -9,7 +9,7 @@ import httpx
 import pytest
 import trustme
 
-from tests.security.rotation import REGISTRY_PASSWORD, rotating
+from tests.security.rotation import REGISTRY_PASSWORD, renewals, rotating, sample
 from tests.support.java import ServerFailed, ServerMissing
 from tests.support.mounted import MountedFiles
 from tests.support.registry import Guard, guard_in, start_registry
@@ -94,3 +94,16 @@ def test_with_both_right_the_whole_job_is_done(guarded: Guarded) -> None:
     assert world.result(request_id)["outcome"] == "COMPLETED"
     assert guarded.worker.pid == guarded.pid
     assert guarded.guard.password not in guarded.worker.log_file.read_text()
+
+
+def test_a_password_that_does_not_work_replaces_none_that_does(guarded: Guarded) -> None:
+    """What serves goes on while the new one is tried; the log names it, and taking it back ends the matter."""
+    world, worker = guarded.world, guarded.worker
+    before = renewals(worker, "process")
+    guarded.files.change({REGISTRY_PASSWORD: "wrong again"})
+    world.wait_until(lambda: '"settings.waiting"' in worker.log_file.read_text(), "a password that is waited for")
+    assert (sample(worker, "onboarding_settings_pending"), worker.is_ready()) == (1, True)
+    guarded.files.change({REGISTRY_PASSWORD: guarded.guard.password})
+    world.wait_until(lambda: sample(worker, "onboarding_settings_pending") == 0, "nothing pending")
+    assert renewals(worker, "process") == before
+    assert "wrong again" not in worker.log_file.read_text()
