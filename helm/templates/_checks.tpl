@@ -74,12 +74,13 @@
 {{- end }}
 {{- end }}
 {{- end }}
-{{- $problems = concat $problems (include "onboarding-processor.halfProblems" . | fromJsonArray) }}
+{{- $problems = concat $problems (include "onboarding-processor.sourceProblems" . | fromJsonArray) }}
 {{- toJson (concat $problems (include "onboarding-processor.externalProblems" . | fromJsonArray)) }}
 {{- end }}
 
-{{/* Credentials of which only one half is given: pods would refuse to start. What stands in secret properties is not seen. */}}
-{{- define "onboarding-processor.halfProblems" -}}
+{{/* Settings that come from two places, of which Kubernetes or the processor would take one or none, and credentials of
+which only one half is given. What stands in secret properties is not seen. */}}
+{{- define "onboarding-processor.sourceProblems" -}}
 {{- $problems := list }}
 {{- $workload := dict "root" . "role" (include "onboarding-processor.workloads" . | fromJsonArray | first) }}
 {{- $given := keys (include "onboarding-processor.variables" . | fromYaml) }}
@@ -88,6 +89,9 @@
 {{- end }}
 {{- range include "onboarding-processor.secretSources" $workload | fromYamlArray }}
 {{- range .secret.items }}
+{{- if has .path $given }}
+{{- $problems = append $problems (printf "%s is given twice, by secrets, externalSecrets, moreSecrets or settings; leave one of them out" .path) }}
+{{- end }}
 {{- $given = append $given .path }}
 {{- end }}
 {{- end }}

@@ -119,6 +119,22 @@ REFUSALS: list[tuple[Values, str]] = [
         {"settings": {"schema_registry": {"username": "onboarding"}}},
         "schema_registry: username is given without password",
     ),
+    (
+        {"moreSecrets": [{"existingSecret": "a", "keys": {"PROCESSOR_API__KEY": "key"}}]},
+        "PROCESSOR_API__KEY is given twice, by secrets, externalSecrets, moreSecrets or settings",
+    ),
+    (
+        {
+            "settings": {"schema_registry": {"username": "a"}},
+            "moreSecrets": [
+                {
+                    "existingSecret": "a",
+                    "keys": {"PROCESSOR_SCHEMA_REGISTRY__USERNAME": "a", "PROCESSOR_SCHEMA_REGISTRY__PASSWORD": "b"},
+                }
+            ],
+        },
+        "PROCESSOR_SCHEMA_REGISTRY__USERNAME is given twice",
+    ),
     (stored({"api": {"secret": {"key": "a"}}}), "api: secret is given without key"),
     (
         stored({"api": API}, secrets={"api": {"existingSecret": "provider"}}),
