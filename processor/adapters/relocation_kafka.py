@@ -40,6 +40,7 @@ _NO_COORDINATOR = frozenset(
     {KafkaError.COORDINATOR_NOT_AVAILABLE, KafkaError.COORDINATOR_LOAD_IN_PROGRESS, KafkaError.NOT_COORDINATOR}
 )
 
+_IN_BULK: Final = {"linger.ms": 20, "queue.buffering.max.kbytes": 64 * 1024}
 Committed = tuple[int, str]  # Offset and metadata.
 
 
@@ -171,7 +172,7 @@ class BulkWriter:
     def __init__(self, config: Config) -> None:
         """`config` is `plain_producer_config`."""
         self._trouble = Trouble()
-        self._producer = Producer({**config, "queue.buffering.max.kbytes": 64 * 1024, "error_cb": self._trouble})
+        self._producer = Producer({**config, **_IN_BULK, "error_cb": self._trouble})
         self._failure: KafkaError | None = None
 
     def write(self, record: OutputRecord) -> None:
@@ -188,6 +189,8 @@ class BulkWriter:
             except BufferError:
                 self._producer.poll(0.1)
                 self._raise()
+            except KafkaException as error:  # Before it is sent at all: it is too large.
+                raise self._trouble.because(f"writing to {record.topic}", error) from error
         self._producer.poll(0)
 
     def flush(self) -> None:

@@ -254,7 +254,7 @@ def restore(settings: Settings, snapshot: SnapshotFile, tools: Tools, *, is_dry:
             "copies that know another state; name one with --to-application-id"
         )
     is_at_home = header.cluster_id == tools.kafka.cluster_id()
-    kept = frozenset({LANES}) if is_at_home and _has_requests(settings, header, tools.kafka) else frozenset[str]()
+    kept = frozenset({LANES}) if is_at_home and _has_requests(settings, header, tools) else frozenset[str]()
     lanes, entries, records = _counted(snapshot)
     if LANES not in kept:
         check_lanes(lanes)
@@ -273,12 +273,16 @@ def restore(settings: Settings, snapshot: SnapshotFile, tools: Tools, *, is_dry:
     return _moved(header.move_id, written, target)
 
 
-def _has_requests(settings: Settings, header: Header, kafka: RelocationKafka) -> bool:
+def _has_requests(settings: Settings, header: Header, tools: Tools) -> bool:
     """Say whether the requests topic is the very one that the snapshot's positions are of, and still has the unread."""
     part = header.part(LANES)
-    if settings.topics.requests != part.input_topic or kafka.topic_id(part.input_topic) != part.input_topic_id:
+    is_named = settings.topics.requests == part.input_topic
+    if not is_named or tools.kafka.topic_id(part.input_topic) != part.input_topic_id:
         return False
-    bounds = kafka.bounds(part.input_topic, len(part.positions))
+    held = tools.admin.held([part.input_topic])[1]
+    if held[part.input_topic].partitions != len(part.positions):
+        raise MoveRefused(f"{part.input_topic} has other partitions than at {header.made_at}: name another topic")
+    bounds = tools.kafka.bounds(part.input_topic, len(part.positions))
     if any(position.offset < bounds[number][0] for number, position in enumerate(part.positions)):
         raise MoveRefused(
             f"{part.input_topic} no longer has all requests that were unread at {header.made_at}: what the file has of "

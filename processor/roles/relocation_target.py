@@ -96,7 +96,14 @@ class Target:
         """Raise unless it is empty, or as an earlier attempt of the same move left it."""
         check_stopped(self.places, self.kafka)
         held = self.missing()[1]
+        wanted = self.settings.topics.partitions
         for place in self.places:
+            there = held.get(place.input_topic)
+            if place.decider != LANES and there is not None and there.partitions != wanted:
+                raise TargetNotEmpty(
+                    f"{there.name} has {there.partitions} partitions, {wanted} are asked for: say --partitions "
+                    f"{there.partitions}, or delete the topics of {self.settings.application_id}"
+                )
             if place.decider not in self.kept and place.input_topic in held:
                 count = held[place.input_topic].partitions
                 if self.kafka.committed(place.group, place.input_topic, count):

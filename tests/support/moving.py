@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from confluent_kafka.admin import AdminClient
+from confluent_kafka import ConsumerGroupTopicPartitions, TopicPartition
+from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]  # exported, but not said so
 
 from tests.support.onboarding import Request
 from tests.support.operations import catalogue, operations, subject
@@ -86,6 +87,18 @@ class Moving:
         found = admin.describe_consumer_groups(groups)
         return not any(found[group].result(10).members for group in groups)
 
+    def has_read_requests(self) -> bool:
+        """Whether all that was published is decided by preparation."""
+        admin = AdminClient({"bootstrap.servers": self.world.bootstrap_servers})
+        topic, group = self.world.environ["PROCESSOR_TOPICS__REQUESTS"], f"{self.application_id}.preparation"
+        numbers = admin.list_topics(topic, timeout=10).topics[topic].partitions
+        parts = [TopicPartition(topic, number) for number in numbers]
+        latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]
+        ends = {part.partition: end for part, end in admin.list_offsets(dict.fromkeys(parts, latest)).items()}
+        request = [ConsumerGroupTopicPartitions(group, parts)]
+        committed = admin.list_consumer_group_offsets(request)[group].result(10).topic_partitions
+        return all(part.offset >= ends[part.partition].result(10).offset for part in committed)
+
     @property
     def application_id(self) -> str:
         """The id that the deployment has now."""
@@ -135,6 +148,7 @@ class Moving:
         self.publish_again()
         late = self.ask_now("v2-run", "late")
         world.result(late)
+        world.wait_until(self.has_read_requests, "all requests read")
         self.assert_once()
 
     def ask_now(self, workflow: str, request_id: str) -> str:
@@ -160,6 +174,9 @@ class Moving:
         ours = {result["workflowId"] for result in results}
         runs = Counter(run["workflowId"] for run in self.provider.runs())
         assert len(ours) == len(results)
+        assert {each.request_id: self.world.steps(each.request_id).count("ACCEPTED") for each in self.requests} == {
+            each.request_id: 1 for each in self.requests
+        }
         assert runs == dict.fromkeys(runs, 1)
         # A person said that the held one did not run; the other one runs again by the catalogue.
         others = {run["workflowId"] for name in ("held", "rerun") for run in self.provider.runs_with(name)[:1]}
