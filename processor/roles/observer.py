@@ -62,7 +62,12 @@ class EngineObserver:
         self._requests = metrics.requests
         self._clock = clock
         self._log = log.bind(decider=decider)
-        self._committed = self._engine.transactions.labels(decider, "committed")
+        outcomes = (
+            "committed",
+            "aborted",
+            "unknown",
+        )  # Each is there from the start: a rate sees no step out of nothing.
+        self._committed, *_ = (self._engine.transactions.labels(decider, outcome) for outcome in outcomes)
         self._facts = self._engine.facts.labels(decider)
         self._records = self._engine.records.labels(decider)
         self._seconds = self._engine.transaction_seconds.labels(decider)

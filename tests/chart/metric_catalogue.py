@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator, Mapping
 from functools import cache
 
-from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.metrics import MetricWrapperBase
 
 from processor.adapters.access_token import TokenOutcome
@@ -44,13 +44,26 @@ WORDS: Mapping[tuple[str, str], frozenset[str]] = {
 }
 
 
+def made_on(registry: CollectorRegistry) -> list[MetricWrapperBase]:
+    """Make every metric of the program on a registry."""
+    metrics = Metrics(registry)
+    sections = (metrics.engine, metrics.calls, metrics.requests, metrics.webhooks, metrics.process)
+    return [one for section in sections for one in vars(section).values() if isinstance(one, MetricWrapperBase)]
+
+
 @cache
 def catalogue() -> Mapping[str, frozenset[str]]:
     """Return the labels of each series that the program exposes, by the series' name."""
-    metrics = Metrics(CollectorRegistry())
-    sections = (metrics.engine, metrics.calls, metrics.requests, metrics.webhooks, metrics.process)
-    made = [one for section in sections for one in vars(section).values() if isinstance(one, MetricWrapperBase)]
-    return dict(entry for one in made for entry in series_of(one))
+    return dict(entry for one in made_on(CollectorRegistry()) for entry in series_of(one))
+
+
+def exposition() -> str:
+    """Return what Prometheus would scrape, with one series of each metric."""
+    registry = CollectorRegistry()
+    for one in made_on(registry):
+        if labels := one._labelnames:  # noqa: SLF001  # the library says them nowhere else
+            one.labels(*labels)
+    return generate_latest(registry).decode()
 
 
 def series_of(metric: MetricWrapperBase) -> Iterator[tuple[str, frozenset[str]]]:

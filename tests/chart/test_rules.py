@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 import yaml
 
 from tests.chart.alert_cases import CASES, Case, Series
-from tests.chart.metric_catalogue import selectors, unknown_names
+from tests.chart.metric_catalogue import exposition, selectors, unknown_names
 from tests.chart.validation import missing, output
 from tests.support.chart import CHART, ROOT, found, refused, rendered
 
@@ -81,6 +82,13 @@ def judged(folder: Path, rules: list[dict[str, Any]], tests: list[dict[str, Any]
 def test_promtool_reads_the_rules() -> None:
     """As they stand in the file, and as the chart ships them."""
     assert "SUCCESS" in output([promtool(), "check", "rules", str(RULES)])
+
+
+def test_promtool_has_nothing_to_say_of_the_metrics() -> None:
+    """Names, units, suffixes and help are as Prometheus wants them."""
+    asked = [promtool(), "check", "metrics"]
+    done = subprocess.run(asked, input=exposition(), capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
 @pytest.mark.slow
