@@ -113,12 +113,8 @@ def test_of_two_moves_at_a_time_one_ends(env: dict[str, str]) -> None:
 def test_a_transaction_that_is_open_is_waited_for(env: dict[str, str]) -> None:
     """What it holds belongs to the deployment."""
     settings = settings_of(env)
-    producer = Producer(
-        {
-            "bootstrap.servers": env["PROCESSOR_KAFKA__BOOTSTRAP_SERVERS"],
-            "transactional.id": f"{settings.application_id}.t",
-        }
-    )
+    servers = env["PROCESSOR_KAFKA__BOOTSTRAP_SERVERS"]
+    producer = Producer({"bootstrap.servers": servers, "transactional.id": f"{settings.application_id}.t"})
     producer.init_transactions(10)
     producer.begin_transaction()
     producer.produce(settings.topics.workflows, b"started", b"w-1", 0)
