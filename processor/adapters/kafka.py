@@ -33,6 +33,10 @@ _POSITION_KEY = POSITION_KEY.encode()
 _METADATA_PREFIX = b"CGMDv2:"
 _GENERATION = struct.Struct("=i")
 _ANY_PARTITION = -1
+# Reading would go on without these partitions, and nobody would know.
+_FINAL = frozenset(
+    {KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE, KafkaError.TOPIC_AUTHORIZATION_FAILED}  # noqa: SLF001
+)
 _SLOW = KafkaFailure("_TIMED_OUT", is_fatal=False, is_retriable=True, requires_abort=True)
 _TRIES_MAX = 5
 
@@ -420,7 +424,7 @@ def _item(message: Message) -> InputRecord | EndReached | None:
         return InputRecord(topic, number, offset, message.key(), message.value(), tuple(headers or ()), at)
     if error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001  # librdkafka's name for a local code
         return EndReached(number, offset)
-    if error.fatal() or error.code() in {KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE}:  # noqa: SLF001
+    if error.fatal() or error.code() in _FINAL:
         raise FatalError(f"{message.topic()}[{message.partition()}]: {error.name()}")
     return None  # Brokers come and go; librdkafka goes on by itself.
 

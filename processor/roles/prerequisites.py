@@ -1,13 +1,15 @@
 """What roles cannot work without: topics on the broker, schemas in the registry; asked for until they are there."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient
 
+from processor.adapters.acls import Acl, Grantee, acls_of, installation_of
 from processor.adapters.kafka_trouble import Trouble
+from processor.adapters.rights import missing_rights
 from processor.errors import BrokerUnavailable, ProcessorError, SettingsInvalid
 from processor.kafka_config import client_config
 from processor.roles.surroundings import Surroundings
@@ -30,7 +32,7 @@ async def wait_for(step: Callable[[], Found], tell: Callable[[ProcessorError], N
 def find_topics(around: Surroundings, deciders: tuple[str, ...]) -> Mapping[str, int]:
     """Return how many partitions the input of each decider has; without deciders, see that webhooks can be written.
 
-    Raises BrokerUnavailable, SettingsInvalid, FatalError for a topic that we have no right on.
+    Raises BrokerUnavailable, SettingsInvalid.
     """
     topics = around.settings.topics
     mine = {
@@ -54,11 +56,20 @@ def find_topics(around: Surroundings, deciders: tuple[str, ...]) -> Mapping[str,
             admin.poll(0)
             raise BrokerUnavailable(f"Kafka does not answer: {error.args[0].name()}{trouble.told()}") from error
         if found.error is not None and found.error.code() == KafkaError.TOPIC_AUTHORIZATION_FAILED:
-            raise trouble.because(f"topic {topic}", found.error)
+            continue  # It is told with everything else that we may not do.
         if found.error is not None:
             raise SettingsInvalid(f"topic {topic} is not there: run `processor topics create`")
         counts[topic] = len(found.partitions)
+    lacking = missing_rights(admin, _rights(around, deciders), timeout_s)
+    if lacking:
+        raise SettingsInvalid(f"our user has no right to {', '.join(lacking)}: see `processor topics acls`")
     return {name: counts[mine[name][0]] for name in deciders}
+
+
+def _rights(around: Surroundings, deciders: tuple[str, ...]) -> Sequence[Acl]:
+    """Return what a process with these deciders needs; one without any takes webhooks."""
+    roles = {Grantee.RECONCILER if name == "completion" else Grantee.SUBMITTER for name in deciders}
+    return acls_of(roles or (Grantee.INGESTOR,), installation_of(around.settings, around.catalogue))
 
 
 def find_schemas(around: Surroundings) -> None:

@@ -16,7 +16,7 @@ from tests.support.secure_broker import Access, SecureBroker, Way
 from tests.support.worker import Worker
 from tests.support.world import World, world
 
-CHECKED, LINKED, AGAIN = "checked", "linked", "again"
+CHECKED, LINKED, AGAIN = "person-check", "linked", "again"
 DEFINITIONS = {name: f"00000000-0000-4000-8000-{number:012}" for number, name in enumerate((CHECKED, LINKED, AGAIN))}
 RECORD = "record: {table: people, columns: {ref: requestId}}, deadline: 60s, poll: {first: 1s, max: 1s}"
 CATALOGUE = f"""\

@@ -4,15 +4,18 @@ The plain listener is for the set-up of tests alone: whoever comes there is the 
 """
 
 import json
+import logging
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 from secrets import token_hex
 
 import trustme
+from confluent_kafka import KafkaException
 from confluent_kafka.admin import (  # type: ignore[attr-defined]  # exported, but not said so
     AclBinding,
     AclBindingFilter,
@@ -23,7 +26,6 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # exported, b
     ResourceType,
     ScramCredentialInfo,
     ScramMechanism,
-    UserScramCredentialDeletion,
     UserScramCredentialUpsertion,
 )
 from cryptography.hazmat.primitives.serialization import (
@@ -34,13 +36,19 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from processor.adapters.acls import Acl, Operation, Pattern, ResourceKind
+from processor.kafka_config import client_config
+from processor.settings_loading import load_settings
 from tests.support.broker import Listener, RunningBroker
 from tests.support.java import SMALL_HEAP, free_port
+from tests.support.mounted import MountedFiles
 from tests.support.tokens import AUDIENCE, TokenServer, token_server
 
 HOST = "127.0.0.1"
 ANSWER_S = 20
+REFUSAL_S = 3  # Nobody is let in later.
 SCRAM_ITERATIONS = 4096
+QUIET = logging.getLogger("clients that are refused")
+QUIET.setLevel(logging.CRITICAL)
 AUTHORIZER_LOGGER = "kafka.authorizer.logger"
 _ASKED = re.compile(
     r"Principal = User:(?P<user>\S+) is (?P<verdict>Allowed|Denied) operation = (?P<operation>\w+) .*?"
@@ -82,7 +90,7 @@ class Access:
 
     way: Way
     user: str
-    directory: Path
+    files: MountedFiles
     environ: Mapping[str, str]
 
     @property
@@ -96,9 +104,12 @@ class SecureBroker:
 
     def __init__(self, directory: Path, tokens: TokenServer) -> None:
         self.authority = trustme.CA()
+        self.client_authority, self.next_client_authority = trustme.CA(), trustme.CA()
         self.tokens = tokens
         self._directory = directory
-        self._files = _files(directory, self.authority)
+        self._store, self._trusted = directory / "broker.pem", directory / "trusted.pem"
+        self._store.write_text(_key_and_certificate(self.authority))
+        self._trust_clients()
         self._listeners = {way: Listener(way.upper(), *rest) for way, rest in self._ways().items()}
         allowed = f"-Dorg.apache.kafka.sasl.oauthbearer.allowed.urls={tokens.keys_url}"
         logger = f"-Dorg.slf4j.simpleLogger.log.{AUTHORIZER_LOGGER}=debug"
@@ -131,87 +142,97 @@ class SecureBroker:
 
     def admit(self, way: Way, user: str) -> Access:
         """Make a principal without any right, with its secrets in a directory of its own."""
-        directory = self._directory / user
-        directory.mkdir()
+        files = MountedFiles(self._directory / user, {"ca.crt": _pem(self.authority)})
         environ = {
             "PROCESSOR_KAFKA__BOOTSTRAP_SERVERS": self.address(way),
-            "PROCESSOR_SECRETS_DIRECTORY": str(directory),
+            "PROCESSOR_SECRETS_DIRECTORY": str(files.directory),
         }
-        access = Access(way, user, directory, environ)
-        match way:
+        access = Access(way, user, files, environ)
+        if way is Way.MTLS:
+            self.mount_certificate(access, self.client_authority)
+        else:
+            self.renew(access)
+        return access
+
+    def renew(self, access: Access) -> None:
+        """Give a principal new credentials, at the broker and mounted; certificates of the next authority."""
+        match access.way:
             case Way.SCRAM:
                 self.set_password(access, token_hex())
             case Way.OAUTH:
                 self.set_client_secret(access, token_hex())
             case Way.MTLS:
-                self.set_certificate(access, self.authority)
-        return access
+                self.mount_certificate(access, self.next_client_authority)
 
-    def set_password(self, access: Access, password: str, *, is_told: bool = True) -> None:
-        """Give a principal another password at the broker; `is_told` mounts it too."""
+    def set_password(self, access: Access, password: str) -> None:
+        """Give a principal another password at the broker, and mount it."""
         info = ScramCredentialInfo(ScramMechanism.SCRAM_SHA_512, SCRAM_ITERATIONS)
         change = UserScramCredentialUpsertion(access.user, info, password.encode())
         for done in self._admin.alter_user_scram_credentials([change]).values():
             done.result(ANSWER_S)
-        if is_told:
-            self.mount_password(access, password)
-
-    def forget_password(self, access: Access) -> None:
-        """Let no password of a principal be right any more."""
-        change = UserScramCredentialDeletion(access.user, ScramMechanism.SCRAM_SHA_512)
-        for done in self._admin.alter_user_scram_credentials([change]).values():
-            done.result(ANSWER_S)
+        self.mount_password(access, password)
 
     def mount_password(self, access: Access, password: str) -> None:
         """Put a password, right or wrong, into the mounted files."""
-        mount(access.directory, "PROCESSOR_KAFKA__SASL_USERNAME", access.user)
-        mount(access.directory, "PROCESSOR_KAFKA__SASL_PASSWORD", password)
-        self._mount_properties(access, {"security.protocol": "SASL_SSL", "sasl.mechanism": "SCRAM-SHA-512"})
+        given = {"PROCESSOR_KAFKA__SASL_USERNAME": access.user, "PROCESSOR_KAFKA__SASL_PASSWORD": password}
+        properties = {"security.protocol": "SASL_SSL", "sasl.mechanism": "SCRAM-SHA-512"}
+        access.files.change(given | _properties(access, properties))
 
     def set_client_secret(self, access: Access, secret: str) -> None:
-        """Give a principal a client secret at the token endpoint and in its mounted files."""
+        """Give a principal a client secret at the token endpoint, and mount it."""
         self.tokens.clients[access.user] = secret
         self.mount_client_secret(access, secret)
 
     def mount_client_secret(self, access: Access, secret: str) -> None:
         """Put a client secret, right or wrong, into the mounted files."""
-        self._mount_properties(
-            access,
-            {
-                "security.protocol": "SASL_SSL",
-                "sasl.mechanism": "OAUTHBEARER",
-                "sasl.oauthbearer.method": "oidc",
-                "sasl.oauthbearer.client.id": access.user,
-                "sasl.oauthbearer.client.secret": secret,
-                "sasl.oauthbearer.token.endpoint.url": self.tokens.token_url,
-            },
-        )
+        properties = {
+            "security.protocol": "SASL_SSL",
+            "sasl.mechanism": "OAUTHBEARER",
+            "sasl.oauthbearer.method": "oidc",
+            "sasl.oauthbearer.client.id": access.user,
+            "sasl.oauthbearer.client.secret": secret,
+            "sasl.oauthbearer.token.endpoint.url": self.tokens.token_url,
+        }
+        access.files.change(_properties(access, properties))
 
-    def set_certificate(self, access: Access, authority: trustme.CA) -> None:
-        """Mount a new certificate of a principal, issued by an authority that the broker may or may not trust."""
-        issued = authority.issue_cert(f"{access.user}.example", common_name=access.user)
+    def mount_certificate(self, access: Access, authority: trustme.CA, *, not_after: datetime | None = None) -> None:
+        """Mount a new certificate of a principal, of an authority that the broker may or may not trust."""
+        issued = authority.issue_cert(f"{access.user}.example", common_name=access.user, not_after=not_after)
         chain = b"".join(part.bytes() for part in issued.cert_chain_pems)
-        mount(access.directory, "tls.crt", chain.decode())
-        mount(access.directory, "tls.key", issued.private_key_pem.bytes().decode())
-        self._mount_properties(
-            access,
-            {
-                "security.protocol": "SSL",
-                "ssl.certificate.location": str(access.directory / "tls.crt"),
-                "ssl.key.location": str(access.directory / "tls.key"),
-            },
-        )
+        properties = {
+            "security.protocol": "SSL",
+            "ssl.certificate.location": str(access.files.path("tls.crt")),
+            "ssl.key.location": str(access.files.path("tls.key")),
+        }
+        given = {"tls.crt": chain.decode(), "tls.key": issued.private_key_pem.bytes().decode()}
+        access.files.change(given | _properties(access, properties))
 
     def mount_authority(self, access: Access, authority: trustme.CA) -> None:
         """Let a principal trust servers of this authority, and of no other."""
-        mount(access.directory, "ca.crt", authority.cert_pem.bytes().decode())
+        access.files.change({"ca.crt": _pem(authority)})
 
-    def _mount_properties(self, access: Access, properties: Mapping[str, str]) -> None:
-        authority = access.directory / "ca.crt"
-        if not authority.exists():
-            self.mount_authority(access, self.authority)
-        every = {**properties, "ssl.ca.location": str(authority)}
-        mount(access.directory, "PROCESSOR_KAFKA__PROPERTIES", json.dumps(every))
+    def distrust_older_clients(self) -> None:
+        """Let certificates of the authority of now count no more, those of the next one only; restarts the broker."""
+        self.client_authority, self.next_client_authority = self.next_client_authority, trustme.CA()
+        self._trust_clients()
+        self.restart()
+
+    def restart(self) -> None:
+        """Break every connection: whoever comes back must prove anew who it is."""
+        self.broker.stop()
+        self.broker.start()
+
+    def lets_in(self, environ: Mapping[str, str]) -> bool:
+        """Whether a client with these variables is let in."""
+        settings = load_settings(environ, needs=frozenset())
+        admin = AdminClient(client_config(settings, "asks") | {"logger": QUIET})
+        try:
+            return bool(admin.list_topics(timeout=REFUSAL_S).brokers)
+        except KafkaException:
+            return False
+
+    def _trust_clients(self) -> None:
+        self._trusted.write_text(_pem(self.client_authority) + _pem(self.next_client_authority))
 
     # --- what they may -------------------------------------------------------------------------------------------
 
@@ -243,12 +264,11 @@ class SecureBroker:
         }
 
     def _ways(self) -> dict[Way, tuple[str, int, dict[str, str]]]:
-        store, trust = self._files
         server = {
             "ssl.keystore.type": "PEM",
-            "ssl.keystore.location": str(store),
+            "ssl.keystore.location": str(self._store),
             "ssl.truststore.type": "PEM",
-            "ssl.truststore.location": str(trust),
+            "ssl.truststore.location": str(self._trusted),
         }
         scram, oauth, login = "scram-sha-512", "oauthbearer", "org.apache.kafka.common.security"
         return {
@@ -299,14 +319,6 @@ def was_asked(acl: Acl, operation: Operation, asked: Iterable[Asked]) -> bool:
     )
 
 
-def mount(directory: Path, name: str, text: str) -> None:
-    """Put a file in place at once, readable for nobody else."""
-    new = directory / f".{name}.new"
-    new.touch(0o600)
-    new.write_text(text, encoding="utf-8")
-    new.rename(directory / name)
-
-
 def _bindings(access: Access, acls: Iterable[Acl]) -> Iterator[AclBinding]:
     for acl in acls:
         for operation in acl.operations:
@@ -321,14 +333,21 @@ def _bindings(access: Access, acls: Iterable[Acl]) -> Iterator[AclBinding]:
             )
 
 
-def _files(directory: Path, authority: trustme.CA) -> tuple[Path, Path]:
-    """Write the broker's key with its certificate, and whom it trusts; Kafka reads PKCS #8 only."""
+def _properties(access: Access, properties: Mapping[str, str]) -> dict[str, str]:
+    every = {**properties, "ssl.ca.location": str(access.files.path("ca.crt"))}
+    return {"PROCESSOR_KAFKA__PROPERTIES": json.dumps(every)}
+
+
+def _pem(authority: trustme.CA) -> str:
+    return authority.cert_pem.bytes().decode()
+
+
+def _key_and_certificate(authority: trustme.CA) -> str:
+    """Return what the broker shows; Kafka reads keys in the form of PKCS #8 only."""
     issued = authority.issue_cert(HOST)
     key = load_pem_private_key(issued.private_key_pem.bytes(), None)
     text = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    mount(directory, "broker.pem", (text + b"".join(part.bytes() for part in issued.cert_chain_pems)).decode())
-    mount(directory, "trusted.pem", authority.cert_pem.bytes().decode())
-    return directory / "broker.pem", directory / "trusted.pem"
+    return (text + b"".join(part.bytes() for part in issued.cert_chain_pems)).decode()
 
 
 @contextmanager
