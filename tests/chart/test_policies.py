@@ -7,8 +7,8 @@ import pytest
 
 from tests.chart import policies
 from tests.chart.policies import RULES, Rule
-from tests.chart.validation import CI_NAMES, Object, objects_of
-from tests.support.chart import found
+from tests.chart.validation import CI_NAMES, Object, objects_of, values_of
+from tests.support.chart import chart, found
 
 LONG_RELEASE = "r" * 53
 
@@ -28,6 +28,15 @@ def test_names_stay_valid_in_a_release_with_the_longest_name(name: str) -> None:
         breach for rule in (policies.names, policies.references, policies.selectors) for breach in rule(objects)
     ]
     assert breaches == []
+
+
+@pytest.mark.parametrize("name", CI_NAMES)
+def test_the_image_is_the_one_of_values(name: str) -> None:
+    """Every container, those of Jobs and tests too, runs what `image` says, by default the chart's own version."""
+    given = chart().values["image"] | dict(values_of(name).get("image", {}))
+    repository = "/".join(filter(None, (given["registry"], given["repository"])))
+    version = f"@{given['digest']}" if given["digest"] else f":{given['tag'] or chart().metadata['appVersion']}"
+    assert {one["image"] for _, _, one in policies.containers(objects_of(name))} == {repository + version}
 
 
 def pod_of(objects: list[Object]) -> Any:  # noqa: ANN401  # broken as one likes
