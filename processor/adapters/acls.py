@@ -12,7 +12,7 @@ from typing import Final
 
 from processor.adapters.topic_specs import topic_specs
 from processor.core.catalogue import Catalogue, UnknownPolicy
-from processor.settings import Settings
+from processor.settings import DECIDERS, INTERNAL_TOPICS, Settings
 
 
 class Grantee(StrEnum):
@@ -25,6 +25,7 @@ class Grantee(StrEnum):
     PUBLISHER = "publisher"
     CONSUMER = "consumer"
     OPERATOR = "operator"
+    MOVER = "mover"
 
 
 ROLES: Final = (Grantee.SUBMITTER, Grantee.INGESTOR, Grantee.RECONCILER)
@@ -33,6 +34,7 @@ COMMANDS: Final[Mapping[Grantee, str]] = {
     Grantee.PUBLISHER: "`publish`",
     Grantee.CONSUMER: "`results`",
     Grantee.OPERATOR: "`held`, `adopt`, `pause`, `resume`",
+    Grantee.MOVER: "`topics migrate`, `topics unseal`, `backup`, `restore`",
 }
 
 
@@ -223,6 +225,18 @@ def _operator(installation: Installation) -> Iterator[_Right]:
     yield _group(installation, "command", _DESCRIBE)
 
 
+def _mover(installation: Installation) -> Iterator[_Right]:
+    """Give what one end of a move needs, of topics that are there."""
+    topics = installation.settings.topics
+    yield _topic(topics.requests, _READ)
+    for name in INTERNAL_TOPICS:
+        yield _topic(getattr(topics, name), _READ, _WRITE)
+    for name in (*DECIDERS, "relocation"):
+        yield _group(installation, name, _DESCRIBE)
+    relocation = f"{installation.settings.application_id}.relocation"
+    yield Resource(ResourceKind.TRANSACTIONAL_ID, relocation), (_WRITE,)
+
+
 _RIGHTS: Final[Mapping[Grantee, Callable[[Installation], Iterator[_Right]]]] = {
     Grantee.SUBMITTER: _submitter,
     Grantee.INGESTOR: _ingestor,
@@ -231,4 +245,5 @@ _RIGHTS: Final[Mapping[Grantee, Callable[[Installation], Iterator[_Right]]]] = {
     Grantee.PUBLISHER: _publisher,
     Grantee.CONSUMER: _consumer,
     Grantee.OPERATOR: _operator,
+    Grantee.MOVER: _mover,
 }

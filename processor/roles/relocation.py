@@ -279,8 +279,7 @@ def _has_requests(settings: Settings, header: Header, tools: Tools) -> bool:
     is_named = settings.topics.requests == part.input_topic
     if not is_named or tools.kafka.topic_id(part.input_topic) != part.input_topic_id:
         return False
-    held = tools.admin.held([part.input_topic])[1]
-    if held[part.input_topic].partitions != len(part.positions):
+    if tools.admin.counts([part.input_topic])[part.input_topic] != len(part.positions):
         raise MoveRefused(f"{part.input_topic} has other partitions than at {header.made_at}: name another topic")
     bounds = tools.kafka.bounds(part.input_topic, len(part.positions))
     if any(position.offset < bounds[number][0] for number, position in enumerate(part.positions)):
@@ -318,7 +317,7 @@ def _source_seals(header: Header, settings: Settings, tools: Tools) -> list[Outp
         for part in header.parts
     ]
     check_stopped(places, tools.kafka)
-    held = tools.admin.held({topic for part in header.parts for topic in (part.input_topic, part.state_topic)})[1]
+    held = tools.admin.counts({topic for part in header.parts for topic in (part.input_topic, part.state_topic)})
     found = []
     for place, part in zip(places, header.parts, strict=True):
         count = len(part.positions)
@@ -328,7 +327,7 @@ def _source_seals(header: Header, settings: Settings, tools: Tools) -> list[Outp
         if place.state_topic not in held:
             continue
         ends = tuple(end for _, end in tools.kafka.bounds(place.state_topic, count).values())
-        if held[place.state_topic].partitions != count or ends != part.state_ends:
+        if held[place.state_topic] != count or ends != part.state_ends:
             raise MoveRefused(_ran_on(header))
         found += [
             position_record(place.state_topic, number, replace(position, seal=moved))

@@ -85,18 +85,18 @@ def places_of(settings: Settings) -> tuple[Place, ...]:
 
 def counts_of(places: Sequence[Place], admin: TopicAdmin) -> dict[str, int]:
     """Return how many partitions each decider has; raises Contradiction where topics are missing or differ."""
-    held = admin.held({topic for place in places for topic in (place.input_topic, place.state_topic)})[1]
+    held = admin.counts({topic for place in places for topic in (place.input_topic, place.state_topic)})
     for place in places:
         missing = [topic for topic in (place.input_topic, place.state_topic) if topic not in held]
         if missing:
             raise Contradiction(f"the topic {missing[0]} does not exist")
-        counts = [held[topic].partitions for topic in (place.input_topic, place.state_topic)]
+        counts = [held[topic] for topic in (place.input_topic, place.state_topic)]
         if counts[0] != counts[1]:
             raise Contradiction(
                 f"{place.input_topic} has {counts[0]} partitions, {place.state_topic} has {counts[1]}: "
                 "a count was changed in place; nothing can be moved from there"
             )
-    return {place.decider: held[place.input_topic].partitions for place in places}
+    return {place.decider: held[place.input_topic] for place in places}
 
 
 def check_stopped(places: Sequence[Place], kafka: RelocationKafka) -> None:
@@ -226,10 +226,10 @@ class Source:
 
     def _control_partitions(self) -> int:
         topic = self._settings.topics.control
-        held = self._admin.held([topic])[1]
+        held = self._admin.counts([topic])
         if topic not in held:
             raise Contradiction(f"the topic {topic} does not exist")
-        return held[topic].partitions
+        return held[topic]
 
     def lanes(self) -> LaneCheck:
         """Return whether lanes lie where publishers of ours would put them."""

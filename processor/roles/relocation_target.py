@@ -89,7 +89,8 @@ class Target:
     def missing(self) -> tuple[Sequence[TopicSpec], Mapping[str, HeldTopic]]:
         """Return which of its topics are still to be made, and those that are there."""
         specs = self.specs()
-        held = self.admin.held(spec.name for spec in specs)[1]
+        counts = self.admin.counts(spec.name for spec in specs)
+        held = {name: HeldTopic(name, count, 0, None) for name, count in counts.items()}
         return [spec for spec in specs if spec.name not in held], held
 
     def check(self) -> None:
