@@ -13,7 +13,7 @@ from typing import TypeAlias, TypeVar
 from pydantic import BaseModel
 
 from processor.kafka_properties import FILE_ENDINGS
-from processor.settings import ApiSettings, Settings
+from processor.settings import DEFAULT_PROFILE, ApiSettings, Settings
 from processor.settings_loading import PREFIX, SECRETS_VARIABLE
 
 Contents: TypeAlias = Mapping[Path, str]  # File -> hash of what it holds; empty where it cannot be read.
@@ -43,7 +43,7 @@ class SettingsSource:
                 yield Path(value)
 
 
-def kafka_files(settings: Settings) -> Iterator[Path]:
+def process_files(settings: Settings) -> Iterator[Path]:
     """Yield the files that clients of Kafka and the schema registry read when they are made."""
     yield from (Path(value) for name, value in settings.kafka.properties.items() if name.endswith(FILE_ENDINGS))
     if settings.schema_registry.ca_file is not None:
@@ -58,7 +58,7 @@ def profile_files(api: ApiSettings) -> Iterator[Path]:
 
 def client_files(settings: Settings) -> Iterator[Path]:
     """Yield the files that clients read when they are made."""
-    yield from kafka_files(settings)
+    yield from process_files(settings)
     for api in settings.profiles().values():
         yield from profile_files(api)
 
@@ -70,14 +70,27 @@ def contents_of(files: Iterable[Path]) -> Contents:
 
 def taking_up(served: Settings, loaded: Settings) -> Settings:
     """Return what is served, with who we are and whom we trust as they were loaded now."""
-    api = _with(served.api, loaded.api, _PROFILE)
-    providers = {
-        name: _with(profile, loaded.providers[name], _PROFILE) if name in loaded.providers else profile
-        for name, profile in served.providers.items()
-    }
+    taken = with_process(served, loaded)
+    for name in served.profiles():
+        taken = with_profile(taken, name, loaded)
+    return taken
+
+
+def with_process(served: Settings, loaded: Settings) -> Settings:
+    """Return what is served, with what clients of Kafka and the registry are told as it was loaded."""
     kafka = _with(served.kafka, loaded.kafka, _KAFKA)
     registry = _with(served.schema_registry, loaded.schema_registry, _REGISTRY)
-    return served.model_copy(update={"kafka": kafka, "schema_registry": registry, "api": api, "providers": providers})
+    return served.model_copy(update={"kafka": kafka, "schema_registry": registry})
+
+
+def with_profile(served: Settings, name: str, loaded: Settings) -> Settings:
+    """Return what is served, with a provider profile as it was loaded; one that is not there any more stays."""
+    if name == DEFAULT_PROFILE:
+        return served.model_copy(update={"api": _with(served.api, loaded.api, _PROFILE)})
+    if name not in loaded.providers:
+        return served
+    changed = _with(served.providers[name], loaded.providers[name], _PROFILE)
+    return served.model_copy(update={"providers": {**served.providers, name: changed}})
 
 
 def _with(served: _Section, loaded: _Section, fields: Iterable[str]) -> _Section:

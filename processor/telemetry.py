@@ -21,7 +21,6 @@ EVENT_SENTENCES: Mapping[str, str] = {
     "settings.waiting": "Changed secrets or certificates do not work yet; those of before serve on.",
     "settings.renewed": "Changed secrets or certificates are in use; what was renewed for it, and how long it took.",
     "settings.refused": "Changed settings contradict themselves or cannot be read; those of before serve on.",
-    "provider.renewed": "A profile is called with changed credentials or authorities; calls end as they began.",
     # Partitions and transactions of a decider.
     "partition.assigned": "Partitions came to this member.",
     "partition.revoked": "Partitions were handed over after their open runs ended.",
@@ -285,7 +284,7 @@ class ProcessMetrics:
             "what",
         )
         self.pending = make.gauge(
-            "settings_pending", "Whether changed secrets or certificates are not in use yet, as they do not work."
+            "settings_pending", "Changes of secrets and certificates that are not in use yet, as they do not work."
         )
         self.log_drops = make.counter("log_drops", "Fields and names kept out of log lines because nobody listed them.")
 

@@ -1,7 +1,7 @@
 """The ingestor: genuine webhooks into Kafka, and nothing else. It needs no state, no API budget and no group."""
 
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from http import HTTPStatus
 from ipaddress import ip_network
@@ -23,7 +23,7 @@ from processor.core.webhook import BodyPaths
 from processor.errors import UndecodableMessage
 from processor.logs import LineWindow
 from processor.roles.profile_keys import ProfileKeys
-from processor.settings import Settings, WebhookSettings
+from processor.settings import ApiSettings, Settings, WebhookSettings
 from processor.telemetry import WebhookMetrics
 
 log = structlog.stdlib.get_logger()
@@ -64,12 +64,9 @@ class Ingestor:
         webhook = self._settings.webhook
         self.port = await self._listener.start(webhook.host, webhook.port)
 
-    def renew(self, settings: Settings, profiles: Collection[str]) -> None:
-        """Fetch keys of these profiles with the credentials and authorities of `settings`; the port stays open."""
-        given = settings.profiles()
-        for name, keys in self._keys.items():
-            if name in profiles:
-                keys.renew(given[name])
+    def renew(self, name: str, api: ApiSettings) -> None:
+        """Fetch the keys of a profile with these credentials and authorities; the port stays open."""
+        self._keys[name].renew(api)
 
     async def stop(self) -> None:
         """Take no more, answer what was taken."""

@@ -4,7 +4,7 @@ import asyncio
 import gc
 import signal
 import uuid
-from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from enum import StrEnum
@@ -28,10 +28,10 @@ from processor.roles.first_contact import FirstContact
 from processor.roles.ingestor import Ingestor
 from processor.roles.observer import wall_clock
 from processor.roles.prerequisites import find_schemas, find_topics, wait_for
-from processor.roles.renewal import Change, Renewals, Serving
+from processor.roles.renewal import Renewals
 from processor.roles.surroundings import Surroundings
 from processor.roles.workers import Workers
-from processor.settings import Settings
+from processor.settings import ApiSettings, Settings
 from processor.settings_files import SettingsSource
 from processor.telemetry import Metrics
 
@@ -68,7 +68,6 @@ class Process:
         self.roles = tuple(roles) or tuple(Role)
         self.registry = CollectorRegistry()
         self.ops_port = settings.ops.port
-        self._serving = Serving.of(settings)
         self._on_crash = on_crash
         self._is_draining = False
         around = self._around = Surroundings(
@@ -115,22 +114,48 @@ class Process:
         if self._renewals is not None:
             self._renewals.start()
 
-    async def renew(self, change: Change) -> None:
-        """Serve with what changed as soon as it works; until then what serves goes on, if it does.
+    async def renew_profile(self, name: str, api: ApiSettings) -> None:
+        """Call a provider profile with these credentials and authorities; returns when they are in use.
 
-        Cancelled, it leaves everything as it was, or ends what it has begun.
+        Cancelled, it leaves everything as it was, but for webhook keys, which are fetched anew from now on.
         """
-        settings = change.serving.settings
         if self.ingestor is not None:
-            self.ingestor.renew(settings, change.profiles)
-        if change.is_of_process:
-            around = replace(self._around, settings=settings, start_id=uuid.uuid4().hex)
-            if self.workers is None or self.workers.has_begun:
-                await self._wait_for(around)
-            await _to_its_end(self._replace(around))
-        elif self.workers is not None:
-            await self.workers.renewal(settings, change.profiles)
-        self._serving = change.serving
+            self.ingestor.renew(name, api)
+        if self.workers is not None:
+            await self.workers.renewal(name, api)
+
+    async def find(self, settings: Settings) -> None:
+        """Return when the broker and the registry know us by these settings; at once where nothing works without."""
+        if self.workers is not None and not self.workers.has_begun:
+            return
+        around, deciders, told = replace(self._around, settings=settings), self._deciders(), set[str]()
+
+        def tell(error: ProcessorError) -> None:
+            if str(error) not in told:
+                told.add(str(error))
+                log.warning("settings.waiting", exc_info=error)
+
+        await wait_for(partial(find_topics, around, deciders), tell)
+        if deciders:
+            await wait_for(partial(find_schemas, around), tell)
+
+    async def renew_process(self, settings: Settings) -> None:
+        """Make all clients of Kafka and the registry anew: deciders commit and leave, new ones join; webhooks go on.
+
+        Must not be cancelled.
+        """
+        self._around = replace(self._around, settings=settings, start_id=uuid.uuid4().hex)
+        self._producer.renew(_producer_config(settings))
+        before = self.workers
+        if before is None:
+            return
+        has_left = await before.leave()
+        self.workers = Workers(self._around, self._producer, self._deciders(), self._on_crash)
+        if not has_left:  # Its store is still open, so nobody else can work here.
+            self._on_crash()
+        elif not self._is_draining:
+            await self.workers.start()
+        await before.close()  # Nobody waits for this any more.
 
     async def stop(self) -> None:
         """Take nothing more in, let open calls end, commit, leave the groups, close."""
@@ -176,40 +201,11 @@ class Process:
         submitter = ("preparation", "launch") if Role.SUBMITTER in self.roles else ()
         return (*submitter, "completion") if Role.RECONCILER in self.roles else submitter
 
-    async def _wait_for(self, around: Surroundings) -> None:
-        """Return when the broker and the registry know us by what changed."""
-        told: set[str] = set()
-
-        def tell(error: ProcessorError) -> None:
-            if str(error) not in told:
-                told.add(str(error))
-                log.warning("settings.waiting", exc_info=error)
-
-        deciders = self._deciders()
-        await wait_for(partial(find_topics, around, deciders), tell)
-        if deciders:
-            await wait_for(partial(find_schemas, around), tell)
-
-    async def _replace(self, around: Surroundings) -> None:
-        """Make all clients of Kafka and the registry anew: deciders commit and leave, new ones join; webhooks go on."""
-        self._around = around
-        self._producer.renew(_producer_config(around.settings))
-        before = self.workers
-        if before is None:
-            return
-        has_left = await before.leave()
-        self.workers = Workers(around, self._producer, self._deciders(), self._on_crash)
-        if not has_left:  # Its store is still open, so nobody else can work here.
-            self._on_crash()
-        elif not self._is_draining:
-            await self.workers.start()
-        await before.close()  # Nobody waits for this any more.
-
     def _make_renewals(self, source: SettingsSource) -> Renewals:
         return Renewals(
             source,
-            lambda: self._serving,
-            self.renew,
+            self._around.settings,
+            self,
             is_working=lambda: not any(self.unready()),
             metrics=self._around.metrics.process,
             on_crash=self._on_crash,
@@ -233,15 +229,6 @@ class Process:
 def _producer_config(settings: Settings) -> Config:
     timeout_ms = round(settings.webhook.ack_timeout_s * 1000)
     return plain_producer_config(settings, "producer", delivery_timeout_ms=timeout_ms)
-
-
-async def _to_its_end(work: Coroutine[None, None, None]) -> None:
-    """Do what must not be left half done, also when it is cancelled meanwhile."""
-    doing = asyncio.create_task(work)
-    while not doing.done():
-        with suppress(asyncio.CancelledError):
-            await asyncio.shield(doing)
-    doing.result()
 
 
 async def serve(settings: Settings, catalogue: Catalogue, roles: Sequence[Role], source: SettingsSource) -> int:

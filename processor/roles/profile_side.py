@@ -4,8 +4,6 @@ import asyncio
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 
-import structlog
-
 from processor.adapters.access_token import credentials
 from processor.adapters.budget import Budget
 from processor.adapters.catalogue_file import fault_fingerprint
@@ -24,8 +22,6 @@ from processor.roles.call_listener import CallListener
 from processor.roles.observer import wall_clock
 from processor.roles.surroundings import Surroundings
 from processor.settings import ApiSettings, credentials_fingerprint, profile_prefix
-
-log = structlog.stdlib.get_logger()
 
 RETRY_AFTER_TOLD_S = 60.0  # A shorter wait is normal operation.
 
@@ -95,7 +91,6 @@ class ProfileSide:
         retiring = asyncio.create_task(_retire(before, max(api.call_deadline_s, api.run_deadline_s)))
         self._retiring.add(retiring)
         retiring.add_done_callback(self._retiring.discard)
-        log.info("provider.renewed", provider=self.name)
 
     def count(self, partitions: Mapping[str, int]) -> None:
         """Take in how many partitions each decider here has in the whole deployment."""

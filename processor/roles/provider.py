@@ -18,7 +18,7 @@ from processor.roles.call_listener import CallListener, Told
 from processor.roles.observer import wall_clock
 from processor.roles.profile_side import ProfileSide
 from processor.roles.surroundings import Surroundings
-from processor.settings import Settings
+from processor.settings import ApiSettings
 
 log = structlog.stdlib.get_logger()
 
@@ -80,10 +80,11 @@ class ProviderSide:
             side.start()
         self._control.start()
 
-    async def renewal(self, settings: Settings, profiles: Collection[str]) -> None:
-        """Call these profiles with the credentials and authorities of `settings`; done when each is in use."""
-        given = settings.profiles()
-        await asyncio.gather(*(side.renewal(given[side.name]) for side in self._sides if side.name in profiles))
+    async def renewal(self, name: str, api: ApiSettings) -> None:
+        """Call a profile with these credentials and authorities; done when they are in use."""
+        for side in self._sides:
+            if side.name == name:
+                await side.renewal(api)
 
     def count(self, partitions: Mapping[str, int]) -> None:
         """Take in how many partitions each decider here has in the whole deployment: they carry the limits."""

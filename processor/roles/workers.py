@@ -1,7 +1,7 @@
 """The deciders of one process: started when what they depend on is there, stopped with everything committed."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from functools import partial
 
 import structlog
@@ -18,7 +18,7 @@ from processor.roles.observer import wall_clock
 from processor.roles.prerequisites import find_schemas, find_topics, wait_for
 from processor.roles.provider import ProviderSide
 from processor.roles.surroundings import Surroundings
-from processor.settings import Settings
+from processor.settings import ApiSettings
 
 log = structlog.stdlib.get_logger()
 
@@ -59,9 +59,9 @@ class Workers:
         """Whether everything that the start needs was found."""
         return bool(self.deciders)
 
-    def renewal(self, settings: Settings, profiles: Collection[str]) -> Awaitable[None]:
-        """Call these profiles with the credentials and authorities of `settings`; done when each is in use."""
-        return self._provider.renewal(settings, profiles)
+    def renewal(self, name: str, api: ApiSettings) -> Awaitable[None]:
+        """Call a provider profile with these credentials and authorities; done when they are in use."""
+        return self._provider.renewal(name, api)
 
     async def leave(self) -> bool:
         """Let every decider drain and leave; False when one did not end in time."""

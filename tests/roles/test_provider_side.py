@@ -194,10 +194,9 @@ async def test_the_only_provider_that_is_needed_is_away() -> None:
         assert side.side.is_away
 
 
-def with_secret(side: Side, secret: str) -> Settings:
-    """Return the settings of a side with another secret for the profile `default`."""
-    settings = side.settings
-    return settings.model_copy(update={"api": settings.api.model_copy(update={"secret": SecretStr(secret)})})
+async def renewal(side: Side, secret: str) -> None:
+    """Call the profile `default` with another secret."""
+    await side.side.renewal("default", side.settings.api.model_copy(update={"secret": SecretStr(secret)}))
 
 
 async def test_a_new_secret_serves_once_it_has_a_token() -> None:
@@ -205,17 +204,15 @@ async def test_a_new_secret_serves_once_it_has_a_token() -> None:
     async with simulators("default") as started, running(default=started["default"][1]) as side:
         assert (await side.answered("a", create("default"))).proof is Proof.DONE
         with structlog.testing.capture_logs() as lines:
-            renewal = asyncio.create_task(side.side.renewal(with_secret(side, "new"), {"default"}))
+            renewing = asyncio.create_task(renewal(side, "new"))
             while not any(line["event"] == "token.refused" for line in lines):  # noqa: ASYNC110  # the simulator answers
                 await asyncio.sleep(0.01)
             assert (await side.answered("b", create("default"))).proof is Proof.DONE
-            renewal.cancel()
-            await asyncio.wait([renewal])
+            renewing.cancel()
+            await asyncio.wait([renewing])
             started["default"][0].rotate_credentials("default-key", "new")
             assert (await side.answered("c", create("default"))).proof is Proof.DONE
-            assert not any(line["event"] == "provider.renewed" for line in lines)
-            await side.side.renewal(with_secret(side, "new"), {"default"})
-            assert lines[-1] == {"event": "provider.renewed", "provider": "default", "log_level": "info"}
+            await renewal(side, "new")
         started["default"][0].revoke_former_tokens()
         assert (await side.answered("d", create("default"))).proof is Proof.DONE
         assert [*side.side.unready()] == []
@@ -233,7 +230,7 @@ async def test_a_call_that_is_open_ends_with_the_credentials_that_it_began_with(
                 await asyncio.sleep(0.01)
             simulator.change_faults(latency_ms=0)
             simulator.rotate_credentials("default-key", "new")
-            await side.side.renewal(with_secret(side, "new"), {"default"})
+            await renewal(side, "new")
             assert side.answers.empty()
             async with asyncio.timeout(5):
                 answer = await side.answers.get()
@@ -246,9 +243,8 @@ async def test_what_has_no_token_is_replaced_at_once() -> None:
     async with simulators("default") as started:
         gone = {**started["default"][1], "base_url": NOWHERE}
         async with running(default=gone) as side:
-            with structlog.testing.capture_logs() as lines:
-                await side.side.renewal(with_secret(side, "new"), {"default"})
-            assert "provider.renewed" in [line["event"] for line in lines]
+            async with asyncio.timeout(5):
+                await renewal(side, "new")
 
 
 def test_what_may_hold_calls_back_is_a_closed_list() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from processor.roles.renewal import Serving, Watch, change, looked
+from processor.roles.renewal import Serving, Watch, changed_parts, looked
 from processor.settings import Settings
 from processor.settings_files import Contents, SettingsSource, client_files, contents_of, taking_up
 from tests.support.mounted import MountedFiles
@@ -75,28 +75,26 @@ def serving(files: Mapping[str, str] = {}, **sections: Mapping[str, Any]) -> Ser
 
 
 @pytest.mark.parametrize(
-    "now,profiles,is_of_process",
+    "now,parts",
     [
-        (serving(api={"secret": "two"}), {"default"}, False),
-        (serving(providers={"bank": {"base_url": "https://bank", "token": "tot_1"}}), {"bank"}, False),
-        (serving({"api-ca.pem": "new"}), {"default"}, False),
-        (serving({"kafka-ca.pem": "new"}), set(), True),
-        (serving({"registry-ca.pem": "new"}), set(), True),
-        (serving(kafka={"sasl_username": "u", "sasl_password": "p"}), set(), True),
-        (serving(schema_registry={"username": "u", "password": "p"}), set(), True),
-        (serving({"kafka-ca.pem": "new"}, api={"secret": "two"}), {"default"}, True),
+        (serving(), []),
+        (serving(api={"secret": "two"}), ["default"]),
+        (serving(providers={"bank": {"base_url": "https://bank", "token": "tot_1"}}), ["bank"]),
+        (serving({"api-ca.pem": "new"}), ["default"]),
+        (serving({"kafka-ca.pem": "new"}), [None]),
+        (serving({"registry-ca.pem": "new"}), [None]),
+        (serving(kafka={"sasl_username": "u", "sasl_password": "p"}), [None]),
+        (serving(schema_registry={"username": "u", "password": "p"}), [None]),
+        (serving({"kafka-ca.pem": "new"}, api={"secret": "two"}), ["default", None]),
     ],
 )
-def test_how_much_is_renewed(now: Serving, profiles: set[str], *, is_of_process: bool) -> None:
-    """Only a change for Kafka or the registry makes deciders leave; profiles of the provider change alone."""
-    changed = change(serving(), now)
-    assert changed is not None
-    assert (set(changed.profiles), changed.is_of_process) == (profiles, is_of_process)
-
-
-def test_the_same_is_no_change() -> None:
-    """Nothing is renewed for it."""
-    assert change(serving(), serving()) is None
+def test_which_parts_are_renewed(now: Serving, parts: list[str | None]) -> None:
+    """Only a change for Kafka or the registry makes deciders leave; each profile of the provider changes alone."""
+    assert [*changed_parts(serving(), now)] == parts
+    after = serving()
+    for part in parts:
+        after = after.with_part(part, now)
+    assert after == now
 
 
 def test_only_who_we_are_and_whom_we_trust_is_taken_up() -> None:

@@ -1,0 +1,214 @@
+"""Parts are renewed each by itself, given up for what is newer, and never left half replaced."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import structlog
+from prometheus_client import CollectorRegistry
+
+from processor.errors import SettingsInvalid
+from processor.roles.renewal import Renewals
+from processor.settings import ApiSettings, Settings
+from processor.settings_files import SettingsSource
+from processor.telemetry import ProcessMetrics
+
+OLD, NEW = "old", "new"
+
+
+class Desk:
+    """A process that renews when told: `works` are the secrets and passwords that are known outside."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        self.secret = self.password = OLD
+        self.works = {OLD}
+        self.is_refused = False
+        self.used: list[str] = []  # What was taken into use, in order.
+        self.may_replace = asyncio.Event()
+        self.is_replacing = False
+        self.crashes = self.loads = 0
+        self.registry = CollectorRegistry()
+        self._changes = 0
+        self._is_known = asyncio.Condition()
+
+    def load(self) -> Settings:
+        self.loads += 1
+        if self.is_refused:
+            raise SettingsInvalid("PROCESSOR_API__SECRET: it is wrong")
+        kafka = {"sasl_username": "processor", "sasl_password": self.password}
+        api = {"base_url": "https://provider", "key": "key", "secret": self.secret}
+        return Settings.model_validate(
+            {"kafka": kafka, "api": api, "ops": {"reread_s": 0.005, "renewal_delay_s_max": 0}}
+        )
+
+    def change(self, *, secret: str | None = None, password: str | None = None) -> None:
+        self.secret, self.password = secret or self.secret, password or self.password
+        self._changes += 1
+        self.file.write_text(str(self._changes), encoding="utf-8")
+
+    async def known(self, word: str) -> None:
+        """Let the outside know a secret or password."""
+        self.works.add(word)
+        async with self._is_known:
+            self._is_known.notify_all()
+
+    async def _wait_for(self, word: str) -> None:
+        async with self._is_known:
+            await self._is_known.wait_for(lambda: word in self.works)
+
+    async def renew_profile(self, name: str, api: ApiSettings) -> None:
+        assert api.secret is not None
+        secret = api.secret.get_secret_value()
+        await self._wait_for(secret)
+        self.used.append(f"{name} {secret}")
+
+    async def find(self, settings: Settings) -> None:
+        await self._wait_for(password_of(settings))
+
+    async def renew_process(self, settings: Settings) -> None:
+        self.is_replacing = True
+        await self.may_replace.wait()
+        assert settings.api.secret is not None
+        self.used.append(f"process {password_of(settings)} with {settings.api.secret.get_secret_value()}")
+        self.is_replacing = False
+
+    def crashed(self) -> None:
+        self.crashes += 1
+
+    def pending(self) -> float | None:
+        return self.registry.get_sample_value("onboarding_settings_pending")
+
+
+def password_of(settings: Settings) -> str:
+    assert settings.kafka.sasl_password is not None
+    return settings.kafka.sasl_password.get_secret_value()
+
+
+@asynccontextmanager
+async def running(directory: Path) -> AsyncIterator[tuple[Desk, Renewals]]:
+    """Give a process whose files are looked at."""
+    desk = Desk(directory / "secret")
+    desk.change()
+    source = SettingsSource({"PROCESSOR_API__SECRET_FILE": str(desk.file)}, desk.load)
+    renewals = Renewals(
+        source,
+        desk.load(),
+        desk,
+        is_working=lambda: True,
+        metrics=ProcessMetrics(desk.registry),
+        on_crash=desk.crashed,
+    )
+    with structlog.testing.capture_logs():
+        renewals.start()
+        yield desk, renewals
+        desk.may_replace.set()
+        await renewals.stop()
+    assert desk.crashes == 0
+
+
+async def until(desk: Desk, *used: str) -> None:
+    """Wait until exactly this was taken into use."""
+    async with asyncio.timeout(5):
+        while desk.used != [*used]:  # noqa: ASYNC110  # files are looked at again and again
+            await asyncio.sleep(0.005)
+
+
+async def pending(desk: Desk, count: int) -> None:
+    """Wait until so many changes are not in use yet."""
+    async with asyncio.timeout(5):
+        while desk.pending() != count:  # noqa: ASYNC110  # as above
+            await asyncio.sleep(0.005)
+
+
+async def test_what_does_not_work_yet_holds_nothing_else_up(tmp_path: Path) -> None:
+    """A password that the broker does not know waits; the provider's secret of the same hour is used."""
+    async with running(tmp_path) as (desk, _):
+        desk.may_replace.set()
+        desk.works.add("secret-2")
+        desk.change(password="password-2")
+        await pending(desk, 1)
+        desk.change(secret="secret-2")
+        await until(desk, "default secret-2")
+        assert desk.pending() == 1
+        await desk.known("password-2")
+        await until(desk, "default secret-2", "process password-2 with secret-2")
+        await pending(desk, 0)
+
+
+async def test_a_profile_that_waits_is_begun_anew_with_new_clients(tmp_path: Path) -> None:
+    """When all clients are replaced, the new ones serve with the secret of before, until the new one works."""
+    async with running(tmp_path) as (desk, _):
+        desk.may_replace.set()
+        desk.change(secret="secret-2")
+        await pending(desk, 1)
+        desk.works.add("password-2")
+        desk.change(password="password-2")
+        await until(desk, "process password-2 with old")
+        await pending(desk, 1)
+        await desk.known("secret-2")
+        await until(desk, "process password-2 with old", "default secret-2")
+
+
+async def test_what_is_newer_takes_the_place_of_what_waits(tmp_path: Path) -> None:
+    """A mistyped secret is never used, and one that is taken back leaves nothing to do."""
+    async with running(tmp_path) as (desk, _):
+        desk.change(secret="mistyped")
+        await pending(desk, 1)
+        desk.works.add("secret-2")
+        desk.change(secret="secret-2")
+        await until(desk, "default secret-2")
+        desk.change(secret="mistyped again")
+        await pending(desk, 1)
+        desk.change(secret="secret-2")
+        await pending(desk, 0)
+        assert desk.used == ["default secret-2"]
+
+
+async def test_a_replacement_that_has_begun_is_ended_before_anything_newer(tmp_path: Path) -> None:
+    """Nobody replaces what is just being replaced; what came meanwhile follows."""
+    async with running(tmp_path) as (desk, _):
+        desk.works |= {"password-2", "password-3"}
+        desk.change(password="password-2")
+        async with asyncio.timeout(5):
+            while not desk.is_replacing:  # noqa: ASYNC110  # files are looked at again and again
+                await asyncio.sleep(0.005)
+        loads = desk.loads
+        desk.change(password="password-3")
+        async with asyncio.timeout(5):
+            while desk.loads == loads:  # noqa: ASYNC110  # as above
+                await asyncio.sleep(0.005)
+        desk.may_replace.set()
+        await until(desk, "process password-2 with old", "process password-3 with old")
+
+
+async def test_a_stop_waits_for_a_replacement_and_for_nothing_else(tmp_path: Path) -> None:
+    """What waits outside is given up; what has begun ends, and nothing begins after it."""
+    async with running(tmp_path) as (desk, renewals):
+        desk.works.add("password-2")
+        desk.change(secret="mistyped", password="password-2")
+        async with asyncio.timeout(5):
+            while not desk.is_replacing:  # noqa: ASYNC110  # files are looked at again and again
+                await asyncio.sleep(0.005)
+        stopping = asyncio.create_task(renewals.stop())
+        assert not (await asyncio.wait([stopping], timeout=0.05))[0]
+        desk.may_replace.set()
+        await stopping
+        assert (desk.used, desk.pending()) == (["process password-2 with old"], 0)
+
+
+async def test_what_is_refused_changes_nothing_and_is_counted_once(tmp_path: Path) -> None:
+    """The next change is looked at as any other."""
+    async with running(tmp_path) as (desk, _):
+        desk.is_refused = True
+        desk.change(secret=NEW)
+        async with asyncio.timeout(5):
+            while not desk.registry.get_sample_value("onboarding_settings_renewals_total", {"what": "refused"}):  # noqa: ASYNC110
+                await asyncio.sleep(0.005)
+        await asyncio.sleep(0.05)
+        assert desk.registry.get_sample_value("onboarding_settings_renewals_total", {"what": "refused"}) == 1
+        desk.is_refused = False
+        desk.works.add(NEW)
+        desk.change()
+        await until(desk, f"default {NEW}")
