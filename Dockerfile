@@ -12,23 +12,24 @@ ARG RUNTIME_IMAGE=${PYTHON_IMAGE}
 FROM ${PYTHON_IMAGE} AS build
 ARG SOURCE_DATE_EPOCH=0
 # Bytecode is compiled once, below, and what it depends on is fixed.
-ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore PIP_NO_COMPILE=1 PYTHONHASHSEED=0
+ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore PYTHONHASHSEED=0
 WORKDIR /source
 COPY requirements.lock requirements-build.lock ./
 RUN --mount=type=cache,target=/root/.cache/pip \
     python3 -m venv /opt/build \
  && python3 -m venv --without-pip /opt/processor \
  && /opt/build/bin/pip install --require-hashes --only-binary :all: -r requirements-build.lock \
- && /opt/build/bin/pip --python /opt/processor/bin/python3 install --require-hashes --only-binary :all: -r requirements.lock
+ && /opt/build/bin/pip --python /opt/processor/bin/python3 install --no-compile --require-hashes --only-binary :all: \
+      -r requirements.lock
 COPY pyproject.toml LICENSE ./
 COPY schemas schemas
 COPY processor processor
 # What lies in bin are scripts for a shell and the tools of libraries. Bytecode that is never checked against its source
-# does not depend on the times of files.
+# does not depend on the times of files; what an import has left before (-f) does.
 RUN /opt/build/bin/pip wheel --no-deps --no-build-isolation --wheel-dir /wheel . \
- && /opt/build/bin/pip --python /opt/processor/bin/python3 install --no-index --no-deps /wheel/*.whl \
+ && /opt/build/bin/pip --python /opt/processor/bin/python3 install --no-compile --no-index --no-deps /wheel/*.whl \
  && find /opt/processor/bin -type f ! -name processor -delete \
- && /opt/processor/bin/python3 -m compileall -q --invalidation-mode unchecked-hash /opt/processor/lib \
+ && /opt/processor/bin/python3 -m compileall -q -f --invalidation-mode unchecked-hash /opt/processor/lib \
  && mkdir -p /var/lib/processor \
  && find /opt/processor /var/lib/processor -exec touch --no-dereference --date="@${SOURCE_DATE_EPOCH}" {} +
 
