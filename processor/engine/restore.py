@@ -202,7 +202,7 @@ def start_of(stored: StoredPosition | None, committed: Position | None, low: int
     if stored.partitions != partitions:
         raise StateUnreadable(
             f"the input topic has {partitions} partitions but the state was written for {stored.partitions}: keyed "
-            "state cannot follow; use new topics",
+            "state cannot follow; use new topics (`processor topics migrate`)",
         )
     if committed is not None and committed.offset > stored.offset:
         raise StateUnreadable(

@@ -101,6 +101,11 @@ def migrate(old: Settings, new: Settings, tools: Tools, make_id: Callable[[], st
     check_names(old, new)
     kept = frozenset({LANES}) if old.topics.requests == new.topics.requests else frozenset[str]()
     source = Source(old, tools.kafka, tools.admin, tools.directory / "source", tools.tell)
+    if LANES in kept and source.inputs[LANES] != source.counts[LANES]:
+        raise MoveRefused(
+            f"{old.topics.requests} has {source.inputs[LANES]} partitions, its state was written for "
+            f"{source.counts[LANES]}: name another topic with --requests-topic, to which publishers go on afterwards"
+        )
     source.read()
     move_id = _move_id(source, new.application_id, make_id)
     target = Target(new, tools.kafka, tools.admin, tools.directory, kept, move_id, tools.tell)

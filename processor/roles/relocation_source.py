@@ -85,18 +85,28 @@ def places_of(settings: Settings) -> tuple[Place, ...]:
 
 def counts_of(places: Sequence[Place], admin: TopicAdmin) -> dict[str, int]:
     """Return how many partitions each decider has; raises Contradiction where topics are missing or differ."""
-    held = admin.counts({topic for place in places for topic in (place.input_topic, place.state_topic)})
+    states, inputs = partitions_of(places, admin)
     for place in places:
-        missing = [topic for topic in (place.input_topic, place.state_topic) if topic not in held]
-        if missing:
-            raise Contradiction(f"the topic {missing[0]} does not exist")
-        counts = [held[topic] for topic in (place.input_topic, place.state_topic)]
-        if counts[0] != counts[1]:
-            raise Contradiction(
-                f"{place.input_topic} has {counts[0]} partitions, {place.state_topic} has {counts[1]}: "
-                "a count was changed in place; nothing can be moved from there"
-            )
-    return {place.decider: held[place.input_topic] for place in places}
+        if states[place.decider] != inputs[place.decider]:
+            raise Contradiction(_uneven(place, states, inputs))
+    return states
+
+
+def partitions_of(places: Sequence[Place], admin: TopicAdmin) -> tuple[dict[str, int], dict[str, int]]:
+    """Return how many partitions the state, and the input, of each decider have; raises Contradiction."""
+    held = admin.counts({topic for place in places for topic in (place.input_topic, place.state_topic)})
+    for topic in (topic for place in places for topic in (place.input_topic, place.state_topic)):
+        if topic not in held:
+            raise Contradiction(f"the topic {topic} does not exist")
+    states = {place.decider: held[place.state_topic] for place in places}
+    return states, {place.decider: held[place.input_topic] for place in places}
+
+
+def _uneven(place: Place, states: Mapping[str, int], inputs: Mapping[str, int]) -> str:
+    return (
+        f"{place.input_topic} has {inputs[place.decider]} partitions, {place.state_topic} has {states[place.decider]}: "
+        "make topics that belong together with the same count"
+    )
 
 
 def check_stopped(places: Sequence[Place], kafka: RelocationKafka) -> None:
@@ -124,7 +134,11 @@ class Source:
         self.positions: dict[tuple[str, int], StoredPosition] = {}
         self.entries: Counter[str] = Counter()
         self.seal: Seal | None = None
-        self.counts = counts_of(self.places, admin)
+        # Somebody may have added partitions to an input, which nobody has read then.
+        self.counts, self.inputs = partitions_of(self.places, admin)
+        for place in self.places:
+            if self.counts[place.decider] > self.inputs[place.decider]:
+                raise Contradiction(_uneven(place, self.counts, self.inputs))
         self._settings = settings
         self._kafka = kafka
         self._admin = admin
@@ -132,6 +146,7 @@ class Source:
         self._tell = tell
         self._codec = Codec(write_format=settings.state.write_format)
         self._ends: dict[tuple[str, int], int] = {}
+        self._starts: dict[tuple[str, int], int] = {}  # Of input partitions that have no state.
         self._input_ends: dict[tuple[str, int], int] = {}
 
     # --- reading ---------------------------------------------------------------------------------------------
@@ -143,7 +158,7 @@ class Source:
         for place in self.places:
             count = self.counts[place.decider]
             bounds = self._kafka.bounds(place.state_topic, count)
-            inputs = self._kafka.bounds(place.input_topic, count)
+            inputs = self._kafka.bounds(place.input_topic, self.inputs[place.decider])
             committed = self._kafka.committed(place.group, place.input_topic, count)
             for number in range(count):
                 stored = self._read_state(place, number, *bounds[number])
@@ -155,6 +170,7 @@ class Source:
                 except StateUnreadable as error:
                     raise Contradiction(f"{place.state_topic}[{number}]: {error}") from error
                 self.positions[place.decider, number] = opened or StoredPosition(offset, count)
+            self._starts |= {(place.decider, number): low for number, (low, _) in inputs.items() if number >= count}
             self._tell(f"{place.state_topic}: {self.entries[place.decider]} entries in {count} partitions")
         if len(seals) > 1:
             raise Contradiction("some partitions are sealed and others are not: the state was written to by hand")
@@ -201,12 +217,12 @@ class Source:
 
     def sample(self) -> Sample:
         """Return what the last records of the requests topic show of those who publish them."""
-        place, count = self.places[0], self.counts[LANES]
+        place, counts = self.places[0], {self.counts[LANES], self.inputs[LANES]}
         without_key = elsewhere = 0
-        for number, (low, high) in self._kafka.bounds(place.input_topic, count).items():
+        for number, (low, high) in self._kafka.bounds(place.input_topic, self.inputs[LANES]).items():
             for record in self._kafka.read(place.input_topic, number, max(low, high - SAMPLED), high):
                 without_key += record.key is None
-                elsewhere += record.key is not None and partition_of(record.key, count) != number
+                elsewhere += record.key is not None and number not in {partition_of(record.key, n) for n in counts}
         return Sample(without_key, elsewhere)
 
     def items(self, *, with_requests: bool) -> Iterator[Item]:
@@ -263,18 +279,22 @@ class Source:
         return None
 
     def _unread(self, place: Place) -> Iterator[UnreadRecord]:
-        for number, (_, high) in self._kafka.bounds(place.input_topic, self.counts[place.decider]).items():
+        for number, (_, high) in self._kafka.bounds(place.input_topic, self.inputs[place.decider]).items():
             self._input_ends[place.decider, number] = high
-            start = self.positions[place.decider, number].offset
-            for record in self._kafka.read(place.input_topic, number, start, high):
+            for record in self._kafka.read(place.input_topic, number, self._start(place, number), high):
                 yield UnreadRecord(place.decider, number, record.key, record.value, record.headers)
+
+    def _start(self, place: Place, number: int) -> int:
+        """Return the first offset of an input partition that is not decided."""
+        position = self.positions.get((place.decider, number))
+        return self._starts[place.decider, number] if position is None else position.offset
 
     def unread(self) -> Mapping[str, int]:
         """Return about how many records of each decider's input are unread: markers count as well."""
         found: Counter[str] = Counter()
         for place in self.places:
-            for number, (_, high) in self._kafka.bounds(place.input_topic, self.counts[place.decider]).items():
-                found[place.decider] += high - self.positions[place.decider, number].offset
+            for number, (_, high) in self._kafka.bounds(place.input_topic, self.inputs[place.decider]).items():
+                found[place.decider] += high - self._start(place, number)
         return found
 
     # --- sealing ---------------------------------------------------------------------------------------------
@@ -323,22 +343,17 @@ class Source:
         """
         check_stopped(self.places, self._kafka)
         for place in self.places:
-            count = self.counts[place.decider]
-            ends = {number: self._ends[place.decider, number] for number in range(count)}
-            inputs = {number: self._input_ends.get((place.decider, number)) for number in range(count)}
-            state_now, input_now = (
-                self._kafka.bounds(topic, count) for topic in (place.state_topic, place.input_topic)
-            )
-            for number in range(count):
-                if state_now[number][1] != ends[number]:
-                    raise StillRunning(f"{place.state_topic} was written to meanwhile: stop every instance")
-                if place.decider == LANES and not with_requests:
-                    continue
-                if inputs[number] not in {None, input_now[number][1]}:
-                    raise StillRunning(
-                        f"{place.input_topic} was written to meanwhile: stop whoever writes there, ingestors too, and "
-                        "run this again"
-                    )
+            states = self._kafka.bounds(place.state_topic, self.counts[place.decider])
+            if any(end != self._ends[place.decider, number] for number, (_, end) in states.items()):
+                raise StillRunning(f"{place.state_topic} was written to meanwhile: stop every instance")
+            if place.decider == LANES and not with_requests:
+                continue
+            inputs = self._kafka.bounds(place.input_topic, self.inputs[place.decider])
+            if any(end != self._input_ends[place.decider, number] for number, (_, end) in inputs.items()):
+                raise StillRunning(
+                    f"{place.input_topic} was written to meanwhile: stop whoever writes there, ingestors too, and run "
+                    "this again"
+                )
 
     def _store(self, decider: str, number: int) -> RocksStore:
         return RocksStore(self._directory / decider / str(number))

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 from confluent_kafka import Consumer, Producer
 from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewPartitions
 
 from processor.adapters.relocation import partition_of
 from processor.engine.entries import POSITION_KEY, Seal, StoredPosition, pack, position_entry, storage_key
@@ -173,15 +175,38 @@ def test_partitions_that_contradict_each_other_are_not_moved(old: Env) -> None:
     assert (said.code, "some partitions are sealed and others are not" in said.err) == (1, True)
 
 
+def test_partitions_that_somebody_added_in_place_are_moved_too(old: Env) -> None:
+    """Instances stop then; a move takes the records of all partitions to where their keys belong."""
+    admin = AdminClient({"bootstrap.servers": old["PROCESSOR_KAFKA__BOOTSTRAP_SERVERS"]})
+    grown = [input_topic(old, "launch"), input_topic(old, "preparation")]
+    for added in admin.create_partitions([NewPartitions(topic, PARTITIONS + 4) for topic in grown]).values():
+        added.result(10)
+    for decider in ("launch", "preparation"):
+        write_input(old, decider, 20)
+    refused = migrate(old)
+    assert (refused.code, "--requests-topic" in refused.err) == (1, True)
+    said = migrate(old, "--requests-topic", f"{grown[1]}-b")
+    assert said.code == 0, said.err
+    servers = old["PROCESSOR_KAFKA__BOOTSTRAP_SERVERS"]
+    for before, after in ((grown[0], f"{new_id(old)}.launches"), (grown[1], f"{grown[1]}-b")):
+        records = all_records(servers, before)
+        unread = Counter(record.key for record in records if record.partition >= PARTITIONS or record.offset >= 1)
+        moved = all_records(servers, after)
+        assert Counter(record.key for record in moved) == unread
+        assert all(record.partition == partition_of(record.key or b"", 5) for record in moved)
+
+
 def test_a_target_that_holds_something_is_left_alone(old: Env) -> None:
     """Topics of that id may be there, but empty."""
     env = {**old, "PROCESSOR_APPLICATION_ID": new_id(old)}
     assert command("topics", "create", env=env).code == 0
+    counts = migrate(old)
+    assert (counts.code, "5 are asked for" in counts.err) == (1, True)
     write_input(env, "launch", 1)
-    said = migrate(old)
+    said = migrate(old, partitions=PARTITIONS)
     assert (said.code, "must be new" in said.err) == (1, True)
     write_state(env, "launch", ["a"])
-    said = migrate(old)
+    said = migrate(old, partitions=PARTITIONS)
     assert (said.code, "is not empty" in said.err) == (1, True)
     same = command("topics", "migrate", "--to-application-id", old["PROCESSOR_APPLICATION_ID"], env=old)
     assert (same.code, "an application id of its own" in same.err) == (1, True)
