@@ -26,6 +26,7 @@ class Desk:
         self.works = {OLD}
         self.is_refused = False
         self.used: list[str] = []  # What was taken into use, in order.
+        self.begun: list[str] = []  # Secrets with which a profile's renewal began.
         self.may_replace = asyncio.Event()
         self.is_replacing = False
         self.crashes = self.loads = 0
@@ -61,6 +62,7 @@ class Desk:
     async def renew_profile(self, name: str, api: ApiSettings) -> None:
         assert api.secret is not None
         secret = api.secret.get_secret_value()
+        self.begun.append(secret)
         await self._wait_for(secret)
         self.used.append(f"{name} {secret}")
 
@@ -149,6 +151,8 @@ async def test_a_profile_that_waits_is_begun_anew_with_new_clients(tmp_path: Pat
         await pending(desk, 1)
         await desk.known("secret-2")
         await until(desk, "process password-2 with old", "default secret-2")
+        # Before both changes, when the second one came, and with the new clients.
+        assert desk.begun == ["secret-2"] * 3
 
 
 async def test_what_is_newer_takes_the_place_of_what_waits(tmp_path: Path) -> None:
