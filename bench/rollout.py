@@ -21,7 +21,7 @@ from tests.upgrade.rolling import deployment
 
 # What brokers and clients do where nobody sets it; tests are in more of a hurry.
 BROKER_DEFAULTS = {"group.consumer.heartbeat.interval.ms": "5000", "group.consumer.session.timeout.ms": "45000"}
-SESSION_MS = "45000"
+CLIENT_DEFAULTS = {"PROCESSOR_KAFKA__SESSION_TIMEOUT_MS": "45000", "PROCESSOR_KAFKA__MAX_POLL_INTERVAL_MS": "300000"}
 PARTS = (0.5, 0.9, 0.99, 1.0)
 
 
@@ -41,7 +41,7 @@ def main() -> None:
         broker.start()
         settings = {"PROCESSOR_KAFKA__GROUP_PROTOCOL": given.protocol}
         if given.protocol == "classic":
-            settings["PROCESSOR_KAFKA__SESSION_TIMEOUT_MS"] = SESSION_MS
+            settings |= CLIENT_DEFAULTS
         servers, place = broker.bootstrap_servers, directory / "installation"
         with deployment(servers, place, before, rate=given.rate, settings=settings) as running:
             with running.load():

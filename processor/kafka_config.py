@@ -16,7 +16,8 @@ CLIENT_LOGGER = logging.getLogger("processor.kafka")
 
 FETCH_WAIT_MAX_MS = 50  # An idle fetch is answered so late: the longest wait of a resumed or newly read partition.
 QUEUED_KBYTES = 8192
-HEARTBEAT_MS_MAX = 3_000  # librdkafka's default.
+SESSION_MS = 45_000  # librdkafka's default.
+HEARTBEAT_MS_MAX = 1_000
 HEARTBEATS_A_SESSION = 3
 LINGER_MS = 2  # A commit flushes at once; between commits this gathers the records of one burst.
 
@@ -71,14 +72,15 @@ def consumer_config(settings: Settings, decider: str) -> Config:
         config["partition.assignment.strategy"] = "cooperative-sticky"
         if kafka.session_timeout_ms is not None:
             config["session.timeout.ms"] = kafka.session_timeout_ms
-            config.setdefault("heartbeat.interval.ms", heartbeat_ms(kafka.session_timeout_ms))
+        config.setdefault("heartbeat.interval.ms", heartbeat_ms(kafka.session_timeout_ms or SESSION_MS))
     return config
 
 
 def heartbeat_ms(session_timeout_ms: int) -> int:
-    """Return how often a classic member must be heard: two may get lost before it counts as dead.
+    """Return how often a classic member is heard: two may get lost before it counts as dead.
 
-    librdkafka's 3 s would throw out every member again and again whose session is no longer than that.
+    It hears of a rebalance as often only, and partitions that move stand still until everybody has heard. With
+    librdkafka's 3 s a rollout makes each of them wait for seconds.
     """
     return max(1, min(HEARTBEAT_MS_MAX, session_timeout_ms // HEARTBEATS_A_SESSION))
 
