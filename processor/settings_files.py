@@ -42,6 +42,11 @@ class SettingsSource:
             if name.startswith(PREFIX) and value and (is_file or name == SECRETS_VARIABLE):
                 yield Path(value)
 
+    @property
+    def can_be_read_again(self) -> bool:
+        """Whether all of them are plain files; a pipe gives its secret to the first reader, and holds up the next."""
+        return all(file.is_file() or file.is_dir() for file in self.files())
+
 
 def process_files(settings: Settings) -> Iterator[Path]:
     """Yield the files that clients of Kafka and the schema registry read when they are made."""

@@ -64,7 +64,7 @@ class Process:
         on_crash: Callable[[], None],
         source: SettingsSource | None = None,
     ) -> None:
-        """Take up changes of secrets and certificates from `source`; without one nothing changes."""
+        """Take up changes of secrets and certificates from `source`, if it can be read again."""
         self.roles = tuple(roles) or tuple(Role)
         self.registry = CollectorRegistry()
         self.ops_port = settings.ops.port
@@ -84,7 +84,7 @@ class Process:
         self._contact = self._make_contact() if Role.INGESTOR in self.roles else None
         is_working = Role.SUBMITTER in self.roles or Role.RECONCILER in self.roles
         self.workers = Workers(around, self._producer, self._deciders(), on_crash) if is_working else None
-        self._renewals = None if source is None else self._make_renewals(source)
+        self._renewals = self._make_renewals(source) if source is not None and source.can_be_read_again else None
         self._ops = WebListener(
             ops_app(
                 is_alive=self.is_alive,

@@ -1,5 +1,6 @@
 """When changed secrets and certificates are taken up, how much is renewed for them, and what is refused."""
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -146,6 +147,16 @@ def test_a_swapped_link_is_a_change(tmp_path: Path) -> None:
     assert {file.name for file in first if first[file] != second[file]} == {"secret"}
     mounted.change({"secret": "two"})
     assert contents_of([tmp_path]) == second
+
+
+def test_what_can_be_read_only_once_is_not_looked_at(tmp_path: Path) -> None:
+    """Who gives a secret by a pipe gets what was there at the start: another read would wait for ever."""
+    file, pipe = tmp_path / "file", tmp_path / "pipe"
+    file.write_text("secret", encoding="utf-8")
+    os.mkfifo(pipe)
+    named = {"PROCESSOR_SECRETS_DIRECTORY": str(tmp_path), "PROCESSOR_API__KEY_FILE": str(file)}
+    assert SettingsSource(named, Settings).can_be_read_again
+    assert not SettingsSource({**named, "PROCESSOR_API__SECRET_FILE": str(pipe)}, Settings).can_be_read_again
 
 
 def test_a_file_that_is_not_there_is_no_error(tmp_path: Path) -> None:
