@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 
-from processor.adapters.acls import Acl, Grantee, Installation, acls_of, installation_of
+from processor.adapters.acls import ROLES, Acl, Grantee, Installation, acls_of, installation_of
 from processor.adapters.catalogue_file import catalogue_of
 from processor.settings_loading import load_settings
 from tests.support.secure_broker import Access, SecureBroker, Way
@@ -42,6 +42,7 @@ class Guarded:
     world: World
     secure: SecureBroker
     way: Way
+    everyone: Access = field(init=False)  # Of `start_as_one`.
     users: dict[Grantee, Access] = field(default_factory=dict)
     workers: dict[Grantee, Worker] = field(default_factory=dict)
 
@@ -79,6 +80,13 @@ class Guarded:
         made.start()
         self.world.wait_until(made.is_ready, f"{role} ready", 40)
         return made
+
+    def start_as_one(self) -> Worker:
+        """Start one process with all roles, as one principal with the rights of them all, and wait until it works."""
+        self.everyone = self.secure.admit(self.way, self.world.application_id)
+        self.secure.grant(self.everyone, acls_of(ROLES, self.installation))
+        with self._as(self.everyone):
+            return self.world.started(timeout_s=60)
 
     def command(self, grantee: Grantee, *arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
         """Run a command as somebody who may; `code` is how it must end."""
