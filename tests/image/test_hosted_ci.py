@@ -125,7 +125,8 @@ def test_the_script_finds_what_the_chart_makes() -> None:
     """Release, pods and the simulator have the names and labels by which it looks for them."""
     assert f"release={RELEASE}\n" in SCRIPT
     deployments = {item["metadata"]["name"]: item for item in installed() if item["kind"] == "Deployment"}
-    assert f"{RELEASE}-onboarding-processor-simulator" in deployments
+    (entered,) = re.findall(r'exec --stdin "deployment/\$release(-\S+)"', SCRIPT)
+    assert f"{RELEASE}{entered}" in deployments
     for role in ("submitter", "ingestor", "reconciler"):
         labels = deployments[f"{RELEASE}-onboarding-processor-{role}"]["spec"]["template"]["metadata"]["labels"]
         assert labels["app.kubernetes.io/instance"] == RELEASE
