@@ -84,7 +84,14 @@ def objects_in(text: str) -> list[Object]:
 
 def objects_of(name: str, release: str = RELEASE) -> list[Object]:
     """Return the objects that Helm 4 makes of a file of values; they may be changed."""
-    return objects_in(helm_4_text(name, release))
+    objects: list[Object] = json.loads(objects_as_json(name, release))
+    return objects
+
+
+@cache
+def objects_as_json(name: str, release: str) -> str:
+    """Return the same as JSON, which is read in a tenth of the time."""
+    return json.dumps(objects_in(helm_4_text(name, release)))
 
 
 def title(item: Mapping[str, Any]) -> str:
