@@ -206,8 +206,8 @@ class Target:
         differences = list(written.differences(found))
         if differences:
             raise CopyIncomplete(
-                f"what was read back is not what was written ({', '.join(differences[:3])}): see that nobody else "
-                "writes to these topics, and run this again"
+                f"what was read back is not what was written ({', '.join(differences[:3])}): delete the topics of "
+                f"{self.settings.application_id}, see that nobody else writes to them, and run this again"
             )
 
     def _read_back(self, found: Tally, place: Place, number: int, low: int, end: int) -> None:

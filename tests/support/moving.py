@@ -97,7 +97,7 @@ class Moving:
         ends = {part.partition: end for part, end in admin.list_offsets(dict.fromkeys(parts, latest)).items()}
         request = [ConsumerGroupTopicPartitions(group, parts)]
         committed = admin.list_consumer_group_offsets(request)[group].result(10).topic_partitions
-        return all(part.offset >= ends[part.partition].result(10).offset for part in committed)
+        return all(max(0, part.offset) >= ends[part.partition].result(10).offset for part in committed)
 
     @property
     def application_id(self) -> str:
