@@ -253,7 +253,7 @@ def test_a_change_of_what_is_read_at_start_makes_new_pods(values: Values) -> Non
 
 def test_the_catalogue_arrives_as_it_was_written() -> None:
     """Whatever text a file holds, the mounted one holds it too, so that errors name the right line."""
-    text = "  # indented\n\n# ünïcode: {{ no template }}\t|\nversion: 1\n\n"
+    text = "  # indented\n\n# ünïcode: {{ no template }}\t|\nversion: 1\nworkflows: {}\n\n"
     assert found(rendered(workflows={"catalogue": text}), "ConfigMap", "workflows")["data"] == {"workflows.yaml": text}
 
 

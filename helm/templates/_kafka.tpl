@@ -43,11 +43,14 @@ each topic of results, and what is for runs again only where the catalogue wants
 {{- $topics := .Values.strimzi.catalogue.resultsTopics }}
 {{- $rerun := .Values.strimzi.catalogue.rerun }}
 {{- range $workflow := (fromYaml .Values.workflows.catalogue).workflows }}
+{{- /* What is none is refused by the checks, with a sentence. */}}
+{{- if kindIs "map" $workflow }}
 {{- if $workflow.resultsTopic }}
 {{- $topics = append $topics $workflow.resultsTopic }}
 {{- end }}
 {{- if eq (dig "unknown" "policy" "" $workflow) "rerun" }}
 {{- $rerun = true }}
+{{- end }}
 {{- end }}
 {{- end }}
 {{- dict "resultsTopics" (uniq $topics) "rerun" $rerun | toJson }}

@@ -67,7 +67,10 @@ spec:
 {{/* The volume of each pod of a StatefulSet. Takes {root, role}. */}}
 {{- define "onboarding-processor.stateClaim" -}}
 {{- $persistence := (index .root.Values .role).persistence -}}
-- metadata:
+# Both words are what the cluster fills in, so that nothing differs where Argo CD or a server-side apply compares.
+- apiVersion: v1
+  kind: PersistentVolumeClaim
+  metadata:
     name: state
     labels:
       {{- include "onboarding-processor.selectorLabels" . | nindent 6 }}

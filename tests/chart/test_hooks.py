@@ -77,6 +77,15 @@ def test_hooks_are_made_anew_each_time_and_the_jobs_leave_nothing_behind() -> No
     }
 
 
+def test_the_hooks_of_the_job_can_be_those_of_another_tool() -> None:
+    """Argo CD takes its own annotations instead of Helm's; all that the Job needs has them too."""
+    policy = {"enabled": True, "webhooksFrom": [{"podSelector": {}}]}
+    job = {"enabled": True, "annotations": {"argocd.argoproj.io/hook": "Sync"}}
+    given = hooks(rendered(setupJob=job, networkPolicy=policy))
+    own = {kind: each.get("argocd.argoproj.io/hook") for (kind, name), each in given.items() if name.endswith("-setup")}
+    assert own == {"ConfigMap": "Sync", "Job": "Sync", "NetworkPolicy": "Sync"}
+
+
 def test_the_job_ends() -> None:
     """Tries and time are bounded, and an installation without it has no hook but the test."""
     spec = found(set_up(backoffLimit=2, activeDeadlineSeconds=60), "Job")["spec"]

@@ -1,0 +1,54 @@
+{{/* What the API server would refuse, or pods would stumble over, as JSON: one sentence each. */}}
+{{- define "onboarding-processor.checks.objects" -}}
+{{- $problems := include "onboarding-processor.catalogueProblems" . | fromJsonArray }}
+{{- $fullname := include "onboarding-processor.fullname" . }}
+{{- if not (regexMatch "^[a-z]([-a-z0-9]*[a-z0-9])?$" $fullname) }}
+{{- $problems = append $problems (printf "objects would be called %s-…, and Kubernetes refuses a Service of that name; set fullnameOverride to lower-case letters, digits and hyphens, a letter first" $fullname) }}
+{{- end }}
+{{- toJson (concat $problems (include "onboarding-processor.volumeProblems" . | fromJsonArray)) }}
+{{- end }}
+
+{{/* A catalogue of another shape, on which every pod would stop; the processor itself judges what is in it. */}}
+{{- define "onboarding-processor.catalogueProblems" -}}
+{{- $problems := list }}
+{{- with .Values.workflows.catalogue }}
+{{- $catalogue := fromYaml . }}
+{{- if hasKey $catalogue "Error" }}
+{{- $problems = append $problems (printf "workflows.catalogue is no YAML mapping (%s); workflows.example.yaml shows one" $catalogue.Error) }}
+{{- else if not (kindIs "map" $catalogue.workflows) }}
+{{- $problems = append $problems "workflows.catalogue has no mapping `workflows`; workflows.example.yaml shows one" }}
+{{- else }}
+{{- range $name, $workflow := $catalogue.workflows }}
+{{- if not (kindIs "map" $workflow) }}
+{{- $problems = append $problems (printf "workflows.catalogue: the workflow %s is no mapping; give it a definition" $name) }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- toJson $problems }}
+{{- end }}
+
+{{/* Volumes and mounts that are in each other's way, or in that of the chart's own. */}}
+{{- define "onboarding-processor.volumeProblems" -}}
+{{- $problems := list }}
+{{- $own := list "workflows" "secrets" "tmp" "state" "kafka-certificates" }}
+{{- $names := list }}
+{{- range .Values.extraVolumes }}
+{{- if concat $own $names | has .name }}
+{{- $problems = append $problems (printf "extraVolumes: there is a volume %s already; give it another name" .name) }}
+{{- end }}
+{{- $names = append $names .name }}
+{{- end }}
+{{- $paths := list "/etc/processor/workflows" "/etc/processor/secrets" "/etc/processor/kafka" "/tmp" "/var/lib/processor" }}
+{{- range .Values.extraVolumeMounts }}
+{{- if append $names "tmp" | has .name | not }}
+{{- $problems = append $problems (printf "extraVolumeMounts: extraVolumes has no %s; add it there" .name) }}
+{{- end }}
+{{- $path := trimSuffix "/" .mountPath }}
+{{- if has $path $paths }}
+{{- $problems = append $problems (printf "extraVolumeMounts: something is mounted at %s already; choose another place" $path) }}
+{{- end }}
+{{- $paths = append $paths $path }}
+{{- end }}
+{{- toJson $problems }}
+{{- end }}
