@@ -386,6 +386,10 @@ class KafkaLog:
 
     def close(self) -> None:
         """Leave the group and close; runs the listener's on_revoked."""
+        with suppress(KafkaException, RuntimeError):
+            # A cooperative member that owns nothing leaves without a word, and the others wait for its session's end.
+            if not self._consumer.assignment():
+                self._consumer.unsubscribe()
         self._consumer.close()
         self._reader.close()
         self._evidence.flush(self._config.request_s)
