@@ -80,6 +80,9 @@ app.kubernetes.io/component: {{ . }}
 app.kubernetes.io/version: {{ include "onboarding-processor.version" .root | quote }}
 app.kubernetes.io/part-of: onboarding
 app.kubernetes.io/managed-by: {{ .root.Release.Service }}
+{{- with .root.Values.commonLabels }}
+{{ toYaml . }}
+{{- end }}
 {{- end }}
 
 {{- define "onboarding-processor.version" -}}

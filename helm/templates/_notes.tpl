@@ -16,13 +16,17 @@
 {{- $warnings := list }}
 {{- $settings := .Values.settings }}
 {{- $clear := list }}
-{{- range $setting, $url := dict "settings.api.base_url" $settings.api.base_url "settings.schema_registry.url" $settings.schema_registry.url }}
+{{- $addresses := dict "settings.api.base_url" $settings.api.base_url "settings.schema_registry.url" $settings.schema_registry.url }}
+{{- range $profile, $provider := $settings.providers }}
+{{- $_ := set $addresses (printf "settings.providers.%s.base_url" $profile) ($provider.base_url | default "") }}
+{{- end }}
+{{- range $setting, $url := $addresses }}
 {{- if hasPrefix "http://" $url }}
 {{- $clear = append $clear $setting }}
 {{- end }}
 {{- end }}
 {{- if $clear }}
-{{- $warnings = append $warnings (printf "%s begins with http://, so everything sent there, credentials too, is readable on the way." (sortAlpha $clear | join " and ")) }}
+{{- $warnings = append $warnings (printf "%s: http:// is no TLS, so everything sent there, credentials too, is readable on the way." (sortAlpha $clear | join " and ")) }}
 {{- end }}
 {{- $protocol := get (include "onboarding-processor.kafkaProperties" . | fromJson) "security.protocol" | default "plaintext" | lower }}
 {{- $isHidden := and .Values.secrets.kafka.existingSecret .Values.secrets.kafka.keys.properties }}
@@ -55,6 +59,9 @@
 {{- end }}
 {{- if ne .Values.ingestor.service.type "ClusterIP" }}
 {{- $warnings = append $warnings (printf "ingestor.service.type is %s, so the webhook port is open without TLS, unless something before it ends TLS." .Values.ingestor.service.type) }}
+{{- end }}
+{{- if and .Values.ingress.enabled (not .Values.ingress.tlsSecret) (not .Values.certificate.enabled) }}
+{{- $warnings = append $warnings "ingress.enabled without ingress.tlsSecret or certificate.enabled: webhooks come without TLS, unless the controller has a certificate of its own." }}
 {{- end }}
 {{- if .Values.simulator.enabled }}
 {{- $warnings = append $warnings "simulator.enabled: no provider is called, and results are invented." }}

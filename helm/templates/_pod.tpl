@@ -6,7 +6,7 @@
 {{- $_ := set $own "app.kubernetes.io/version" (include "onboarding-processor.version" .root) }}
 {{- $_ := set $own "app.kubernetes.io/part-of" "onboarding" }}
 {{- $given := (index .root.Values .role | default dict).podLabels | default dict }}
-{{- merge $own $given | toYaml }}
+{{- merge $own $given .root.Values.commonLabels | toYaml }}
 {{- end }}
 
 {{/* The beginning of a pod's specification. Takes the root. */}}

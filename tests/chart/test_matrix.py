@@ -17,6 +17,8 @@ from tests.chart.validation import (
     CI_NAMES,
     CRDS,
     KUBERNETES_VERSIONS,
+    NAMESPACE,
+    RELEASE,
     Object,
     helm_3,
     helm_3_text,
@@ -29,7 +31,7 @@ from tests.chart.validation import (
     title,
     values_of,
 )
-from tests.support.chart import CHART, found
+from tests.support.chart import CHART, chart, found
 
 
 def test_each_file_says_in_its_first_line_what_it_is() -> None:
@@ -195,3 +197,16 @@ def test_what_is_made_depends_on_values_alone() -> None:
     sources = [*CHART.rglob("templates/**/*.yaml"), *CHART.rglob("templates/**/*.tpl")]
     assert sources
     assert [path.name for path in sources if re.search(r"\.Capabilities|\blookup ", path.read_text("utf-8"))] == []
+
+
+@pytest.mark.parametrize("name", CI_NAMES)
+def test_labels_of_the_house_are_on_every_object_and_pod(name: str) -> None:
+    """Policies of clusters demand them everywhere, on Jobs and tests too; no selector has them, for none may change."""
+    house = {"squad": "onboarding-squad"}
+    files = chart().render({**values_of(name), "commonLabels": house}, name=RELEASE, namespace=NAMESPACE)
+    objects = objects_in("\n---\n".join(text for file, text in files.items() if not file.endswith("NOTES.txt")))
+    labelled = [*objects, *(template for _, template in templates(objects))]
+    assert [each for each in labelled if not house.items() <= each["metadata"]["labels"].items()] == []
+    assert "onboarding-squad" not in str(
+        [item["spec"]["selector"] for item in objects if "selector" in item.get("spec", {})]
+    )

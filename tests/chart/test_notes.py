@@ -95,7 +95,12 @@ def test_the_request_of_the_notes_is_one() -> None:
 
 
 RISKS: list[tuple[Values, str]] = [
-    ({"settings": merged(TLS, {"api": {"base_url": "http://a"}})}, "settings.api.base_url begins with http://"),
+    ({"settings": merged(TLS, {"api": {"base_url": "http://a"}})}, "settings.api.base_url: http:// is no TLS"),
+    (
+        {"settings": merged(TLS, {"providers": {"bank": {"base_url": "http://a"}}})},
+        "settings.providers.bank.base_url: http:// is no TLS",
+    ),
+    ({"settings": TLS, "ingress": {"enabled": True, "hosts": ["a.example"]}}, "webhooks come without TLS, unless"),
     ({"settings": {}}, "security.protocol is plaintext"),
     ({"settings": {"kafka": {"properties": {"security.protocol": "SASL_PLAINTEXT"}}}}, "is sasl_plaintext"),
     ({"settings": merged(TLS, {"topics": {"replication_factor": 1}})}, "topics.replication_factor is below 3"),

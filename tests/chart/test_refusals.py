@@ -12,6 +12,8 @@ REFUSALS: list[tuple[Values, str]] = [
     ({"fullnameOverride": "My_App"}, "objects would be called My_App-…"),
     ({"fullnameOverride": "my.app"}, "objects would be called my.app-…"),
     ({"nameOverride": "My App"}, "/nameOverride"),
+    ({"commonLabels": {"app.kubernetes.io/name": "a"}}, "invalid propertyName 'app.kubernetes.io/name'"),
+    ({"commonLabels": {"team": "Team Onboarding"}}, "/commonLabels"),
     ({"image": {"tag": "1.2.3+build"}}, "/image/tag"),
     ({"workflows": {"catalogue": "version: 1\n  workflows: ["}}, "workflows.catalogue is no YAML mapping ("),
     ({"workflows": {"catalogue": "- person-check\n"}}, "workflows.catalogue is no YAML mapping ("),
