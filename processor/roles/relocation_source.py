@@ -7,7 +7,7 @@ elsewhere, and it keeps the position: so what was sealed can be opened again, un
 import base64
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -44,7 +44,7 @@ from processor.engine.entries import (
     storage_key,
     unpack,
 )
-from processor.engine.ports import Change, OutputRecord, Position
+from processor.engine.ports import Change, InputRecord, OutputRecord, Position
 from processor.engine.restore import start_of
 from processor.errors import FatalError, ProcessorError, StateUnreadable
 from processor.settings import DECIDERS, Settings
@@ -178,14 +178,7 @@ class Source:
 
     def _read_state(self, place: Place, number: int, low: int, end: int) -> StoredPosition | None:
         with closing(self._store(place.decider, number)) as store:
-            pending: dict[str, Change] = {}
-            for record in self._kafka.read(place.state_topic, number, low, end):
-                entry = None if record.value is None else unpack(record.value)
-                pending[(record.key or b"").decode()] = Change(entry, None)
-                if len(pending) >= BATCH_RECORDS:
-                    store.write(pending, None)
-                    pending = {}
-            store.write(pending, None)
+            keep_latest(store, self._kafka.read(place.state_topic, number, low, end))
             self._ends[place.decider, number] = end
             self.entries[place.decider] += sum(1 for storage, _ in store.scan("") if storage != POSITION_KEY)
             found = store.get(POSITION_KEY)
@@ -357,6 +350,18 @@ class Source:
 
     def _store(self, decider: str, number: int) -> RocksStore:
         return RocksStore(self._directory / decider / str(number))
+
+
+def keep_latest(store: RocksStore, records: Iterable[InputRecord]) -> None:
+    """Put the latest value of each key of a state partition into a store; raises StateUnreadable."""
+    pending: dict[str, Change] = {}
+    for record in records:
+        entry = None if record.value is None else unpack(record.value)
+        pending[(record.key or b"").decode()] = Change(entry, None)
+        if len(pending) >= BATCH_RECORDS:
+            store.write(pending, None)
+            pending = {}
+    store.write(pending, None)
 
 
 def position_record(topic: str, number: int, position: StoredPosition) -> OutputRecord:

@@ -36,13 +36,12 @@ from processor.engine.entries import (
     split_key,
     unpack,
 )
-from processor.engine.ports import Change, OutputRecord
+from processor.engine.ports import OutputRecord
 from processor.errors import FatalError
 from processor.roles.relocation_lanes import HashedLanes
-from processor.roles.relocation_source import Place, check_stopped, counts_of, places_of, position_record
-from processor.settings import Settings
+from processor.roles.relocation_source import Place, check_stopped, counts_of, keep_latest, places_of, position_record
+from processor.settings import DECIDERS, Settings
 
-BATCH_RECORDS: Final = 2_000
 TELL_EVERY: Final = 100_000
 UNFINISHED: Final = "a move to here is not complete: run it again; nothing may start here before it has ended"
 
@@ -154,39 +153,40 @@ class Target:
 
     def fill(self, items: Iterable[Item], writer: BulkWriter) -> Tally:
         """Write everything to where it belongs, and return what must be there then."""
-        tally = Tally()
+        tally, placement = Tally(), Placement(self.counts, self.kept)
         with HashedLanes(self.directory / "lanes", Codec(write_format=self.settings.state.write_format)) as lanes:
             for count, item in enumerate(items, start=1):
                 if isinstance(item, StateRecord) and self._is_gathered(item):
                     lanes.put(item)
                 else:
-                    self._write(item, writer, tally)
+                    self._write(item, placement, writer, tally)
                 if count % TELL_EVERY == 0:
                     self.tell(f"{count} entries and records are written")
             for entry in lanes.items():
-                self._write(entry, writer, tally)
+                self._write(entry, placement, writer, tally)
         writer.flush()
         return tally
 
     def _is_gathered(self, record: StateRecord) -> bool:
         return record.decider not in self.kept and is_hashed(record.decider, split_key(record.storage)[0])
 
-    def _write(self, item: Item, writer: BulkWriter, tally: Tally) -> None:
-        placement = Placement(self.counts, self.kept)
-        places = {place.decider: place for place in self.places}
+    def _write(self, item: Item, placement: Placement, writer: BulkWriter, tally: Tally) -> None:
         match item:
             case StateRecord(decider=decider):
                 for number in placement.of_state(item):
-                    topic = places[decider].state_topic
+                    topic = self._place(decider).state_topic
                     writer.write(OutputRecord(topic, item.storage.encode(), item.value, (), number))
                     tally.entry(decider, number, item.storage, item.value)
             case UnreadRecord(decider=decider):
                 at = placement.of_input(item)
                 if at is not None:
-                    writer.write(OutputRecord(places[decider].input_topic, item.key, item.value, item.headers, at))
+                    writer.write(OutputRecord(self._place(decider).input_topic, item.key, item.value, item.headers, at))
                     tally.record(at, item)
             case ControlRecord(key, value):
                 writer.write(OutputRecord(self.settings.topics.control, key, value, (), 0))
+
+    def _place(self, decider: str) -> Place:
+        return self.places[DECIDERS.index(decider)]
 
     def verify(self, written: Tally) -> None:
         """Read everything back; raises CopyIncomplete."""
@@ -212,14 +212,7 @@ class Target:
 
     def _read_back(self, found: Tally, place: Place, number: int, low: int, end: int) -> None:
         with TemporaryDirectory(dir=self.directory) as directory, closing(RocksStore(Path(directory))) as store:
-            pending: dict[str, Change] = {}
-            for record in self.kafka.read(place.state_topic, number, low, end):
-                entry = None if record.value is None else unpack(record.value)
-                pending[(record.key or b"").decode()] = Change(entry, None)
-                if len(pending) >= BATCH_RECORDS:
-                    store.write(pending, None)
-                    pending = {}
-            store.write(pending, None)
+            keep_latest(store, self.kafka.read(place.state_topic, number, low, end))
             for storage, entry in store.scan(""):
                 if storage != POSITION_KEY:
                     found.entry(place.decider, number, storage, pack(entry))
