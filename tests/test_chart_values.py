@@ -1,7 +1,7 @@
 """The chart's values: the same settings, defaults and words as in the program, its schema and its README.
 
-`python -m tests.test_chart_values` writes the settings into helm/values.schema.json, the table into helm/README.md and
-the changes into helm/Chart.yaml anew.
+`python -m tests.test_chart_values` writes the settings, and those of the simulator, into helm/values.schema.json,
+the table into helm/README.md and the changes into helm/Chart.yaml anew.
 """
 
 import json
@@ -12,10 +12,12 @@ from typing import Any
 import jsonschema  # type: ignore[import-untyped]
 import pytest
 import yaml
+from helm_python import HelmError
 from pydantic import BaseModel
 
 from processor.settings import ApiSettings, Settings
 from processor.settings_loading import all_settings
+from processor.simulator.settings import options
 from tests.support.chart import CHART, ENOUGH, NO_PROVIDER, ROOT, Values, chart, merged
 
 README = CHART / "README.md"
@@ -26,6 +28,16 @@ CHANGES = "  artifacthub.io/changes: |\n"
 PROFILE_NAME = "^[a-z0-9]+(-[a-z0-9]+)*$"
 # Set by the chart itself, or different in each pod and so no value of all of them.
 NOT_IN_VALUES = {("state", "directory"), ("workflows", "file"), ("kafka", "instance_name")}
+# Of the simulator's: who it is, where it sends webhooks, and files of this machine.
+NOT_FOR_THE_SIMULATOR = {
+    "key",
+    "secret",
+    "organisation_tokens",
+    "signing_key",
+    "webhook_urls",
+    "ledger_file",
+    "replay_file",
+}
 
 
 def test_values_are_the_defaults_of_the_program() -> None:
@@ -90,6 +102,19 @@ def test_the_schema_knows_every_setting() -> None:
     assert offered <= paths.keys()
     named = {path for path, setting in paths.items() if setting.is_secret and "credentials" not in path}
     assert named <= offered  # The others go into `moreSecrets`.
+
+
+def simulator_names() -> dict[str, Any]:
+    """Return the schema of the names that settings of the simulator may have as values."""
+    return {"enum": sorted({option.name for option in options()} - NOT_FOR_THE_SIMULATOR)}
+
+
+def test_the_schema_knows_every_setting_of_the_simulator() -> None:
+    """One that is misspelt stops the installation, not the simulator's pod."""
+    schema = json.loads(SCHEMA.read_text(encoding="utf-8"))
+    assert schema["properties"]["simulator"]["properties"]["settings"]["propertyNames"] == simulator_names()
+    with pytest.raises(HelmError, match="invalid propertyName 'webhok_lost_rate'"):
+        chart().render(merged(merged(ENOUGH, NO_PROVIDER), {"simulator": {"settings": {"webhok_lost_rate": 1}}}))
 
 
 def test_the_schema_is_draft_07() -> None:
@@ -206,6 +231,7 @@ def write() -> None:
     """Write what is made from the code and from values.yaml."""
     schema = json.loads(SCHEMA.read_text(encoding="utf-8"))
     schema["properties"]["settings"] = settings_schema(Settings, chart().values["settings"])
+    schema["properties"]["simulator"]["properties"]["settings"]["propertyNames"] = simulator_names()
     SCHEMA.write_text(json.dumps(schema, indent=2) + "\n", encoding="utf-8")
     before, _, rest = README.read_text(encoding="utf-8").partition("| value | default | meaning |\n")
     after = re.sub(r"\A(\|.*\n)*", "", rest)

@@ -5,7 +5,33 @@
 {{- if not (regexMatch "^[a-z]([-a-z0-9]*[a-z0-9])?$" $fullname) }}
 {{- $problems = append $problems (printf "objects would be called %s-…, and Kubernetes refuses a Service of that name; set fullnameOverride to lower-case letters, digits and hyphens, a letter first" $fullname) }}
 {{- end }}
+{{- $problems = concat $problems (include "onboarding-processor.addressProblems" . | fromJsonArray) }}
 {{- toJson (concat $problems (include "onboarding-processor.volumeProblems" . | fromJsonArray)) }}
+{{- end }}
+
+{{/* Addresses of the wrong form, which the processor refuses at its start. */}}
+{{- define "onboarding-processor.addressProblems" -}}
+{{- $problems := list }}
+{{- $settings := .Values.settings }}
+{{- if contains "://" $settings.kafka.bootstrap_servers }}
+{{- $problems = append $problems "settings.kafka.bootstrap_servers are host:port without a scheme; write kafka-0:9092,kafka-1:9092" }}
+{{- end }}
+{{- range $setting, $address := include "onboarding-processor.addresses" . | fromJson }}
+{{- if and $address (not (regexMatch "^https?://[^/]" $address)) }}
+{{- $problems = append $problems (printf "%s is no address; begin it with https:// or http://" $setting) }}
+{{- end }}
+{{- end }}
+{{- toJson $problems }}
+{{- end }}
+
+{{/* Setting -> address of registry, provider and each further profile of it, as JSON. */}}
+{{- define "onboarding-processor.addresses" -}}
+{{- $settings := .Values.settings }}
+{{- $addresses := dict "settings.api.base_url" $settings.api.base_url "settings.schema_registry.url" $settings.schema_registry.url }}
+{{- range $profile, $provider := $settings.providers }}
+{{- $_ := set $addresses (printf "settings.providers.%s.base_url" $profile) ($provider.base_url | default "") }}
+{{- end }}
+{{- toJson $addresses }}
 {{- end }}
 
 {{/* A catalogue of another shape, on which every pod would stop; the processor itself judges what is in it. */}}

@@ -16,11 +16,7 @@
 {{- $warnings := list }}
 {{- $settings := .Values.settings }}
 {{- $clear := list }}
-{{- $addresses := dict "settings.api.base_url" $settings.api.base_url "settings.schema_registry.url" $settings.schema_registry.url }}
-{{- range $profile, $provider := $settings.providers }}
-{{- $_ := set $addresses (printf "settings.providers.%s.base_url" $profile) ($provider.base_url | default "") }}
-{{- end }}
-{{- range $setting, $url := $addresses }}
+{{- range $setting, $url := include "onboarding-processor.addresses" . | fromJson }}
 {{- if hasPrefix "http://" $url }}
 {{- $clear = append $clear $setting }}
 {{- end }}

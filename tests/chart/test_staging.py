@@ -18,6 +18,7 @@ from tests.support.pods import Object, containers
 from tests.support.pods_running import Pods
 from tests.support.reading import Follower
 from tests.support.worker import watchdog
+from tests.test_chart_values import NOT_FOR_THE_SIMULATOR
 
 WORKLOADS = {"roles": ("submitter", "ingestor", "reconciler"), "all": ("all",)}
 FAULTS = {"seed": 7, "completion_ms": "200..300", "webhook_doubled_rate": 1}
@@ -134,16 +135,13 @@ def test_the_simulators_settings_are_values() -> None:
     ]
 
 
-KEPT = {"key", "secret", "organisation_tokens", "signing_key", "webhook_urls", "ledger_file", "replay_file"}
-
-
 def test_every_setting_of_the_simulator_may_be_a_value_but_those_of_the_chart() -> None:
     """Who it is, where it sends webhooks and what is a file of this machine is no value."""
     names = {option.name for option in options()}
-    assert names >= KEPT
-    for name in sorted(KEPT):
+    assert names >= NOT_FOR_THE_SIMULATOR
+    for name in sorted(NOT_FOR_THE_SIMULATOR):
         assert f"'{name}'" in refused(**merged(NO_PROVIDER, {"simulator": {"settings": {name: "a"}}}))
-    assert arguments(**dict.fromkeys(sorted(names - KEPT), "1"))
+    assert arguments(**dict.fromkeys(sorted(names - NOT_FOR_THE_SIMULATOR), "1"))
 
 
 def test_the_simulators_credentials_are_those_that_everybody_knows() -> None:
