@@ -39,6 +39,7 @@ _FINAL = frozenset(
 )
 _SLOW = KafkaFailure("_TIMED_OUT", is_fatal=False, is_retriable=True, requires_abort=True)
 _TRIES_MAX = 5
+_LEAVE_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -386,14 +387,21 @@ class KafkaLog:
 
     def close(self) -> None:
         """Leave the group and close; runs the listener's on_revoked."""
-        with suppress(KafkaException, RuntimeError):
-            # A cooperative member that owns nothing leaves without a word, and the others wait for its session's end.
-            if not self._consumer.assignment():
-                self._consumer.unsubscribe()
+        self._leave_empty_handed()
         self._consumer.close()
         self._reader.close()
         self._evidence.flush(self._config.request_s)
         self._discard()
+
+    def _leave_empty_handed(self) -> None:
+        """Leave the group where we own nothing: closing alone may not tell it, and others wait for our session."""
+        with suppress(KafkaException, RuntimeError):
+            if self._consumer.assignment():
+                return
+            self._consumer.unsubscribe()
+            give_up_at = time.monotonic() + _LEAVE_S
+            while self._consumer.memberid() and time.monotonic() < give_up_at:
+                self._consumer.poll(0.02)
 
     def _inputs(self, partitions: Iterable[int]) -> list[TopicPartition]:
         return [TopicPartition(self._config.input_topic, number) for number in partitions]

@@ -24,6 +24,14 @@ SIMULATOR: Mapping[str, object] = {
     "webhook_lost_rate": 0.05,
     "webhook_doubled_rate": 0.05,
 }
+# A machine that is busy with many processes must not look like a provider that does not answer.
+PATIENCE = {
+    "PROCESSOR_API__CALL_DEADLINE_S": "10",
+    "PROCESSOR_API__RUN_DEADLINE_S": "12",
+    "PROCESSOR_API__CONNECT_TIMEOUT_S": "3",
+    "PROCESSOR_ENGINE__DRAIN_S_MAX": "20",
+    "PROCESSOR_KAFKA__MAX_POLL_INTERVAL_MS": "60000",
+}
 
 
 @dataclass
@@ -126,10 +134,11 @@ def deployment(
     bootstrap_servers: str, directory: Path, build: Build, *, rate: float, settings: Mapping[str, str] | None = None
 ) -> Iterator[Deployment]:
     """Make an installation, start all instances of one build and wait until they work."""
-    workflows = catalogue(deadline="120s", window="5s", poll_first="3s", poll_max="5s")
+    workflows = catalogue(deadline="60s", window="5s", poll_first="3s", poll_max="5s")
+    every = PATIENCE | dict(settings or {})
     with (
         watchdog() as group,
-        world(bootstrap_servers, directory, workflows=workflows, simulator=SIMULATOR, settings=settings) as made,
+        world(bootstrap_servers, directory, workflows=workflows, simulator=SIMULATOR, settings=every) as made,
     ):
         running = Deployment(made, group, rate)
         try:
