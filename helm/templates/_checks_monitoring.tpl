@@ -4,6 +4,12 @@
 {{- if and .Values.podMonitor.enabled .Values.serviceMonitor.enabled }}
 {{- $problems = append $problems "podMonitor.enabled and serviceMonitor.enabled are both set, and every pod would be scraped twice; unset one of them" }}
 {{- end }}
+{{- range $monitor := list "podMonitor" "serviceMonitor" }}
+{{- $scraping := index $.Values $monitor }}
+{{- if and $scraping.enabled (gt (include "onboarding-processor.milliseconds" $scraping.scrapeTimeout | int64) (include "onboarding-processor.milliseconds" $scraping.interval | int64)) }}
+{{- $problems = append $problems (printf "%s.scrapeTimeout: %s is longer than %s.interval, and the operator would leave it out without a word; lower it" $monitor $scraping.scrapeTimeout $monitor) }}
+{{- end }}
+{{- end }}
 {{- $alerts := list }}
 {{- range $group := (.Files.Get "rules/onboarding.yaml" | fromYaml).groups }}
 {{- range $rule := $group.rules }}
@@ -20,4 +26,14 @@
 {{- $problems = append $problems "dashboards.instanceSelector is missing, so no Grafana would show the dashboards; set it to the labels of yours, for example {dashboards: grafana}" }}
 {{- end }}
 {{- toJson $problems }}
+{{- end }}
+
+{{/* How long a duration as Prometheus writes it is. */}}
+{{- define "onboarding-processor.milliseconds" -}}
+{{- $sum := 0 }}
+{{- range regexFindAll "[0-9]+(ms|[smhd])" . -1 }}
+{{- $unit := dict "ms" 1 "s" 1000 "m" 60000 "h" 3600000 "d" 86400000 | dig (regexFind "[a-z]+$" .) 0 }}
+{{- $sum = regexFind "^[0-9]+" . | int64 | mul $unit | add $sum }}
+{{- end }}
+{{- $sum }}
 {{- end }}

@@ -27,6 +27,8 @@ REFUSALS: list[tuple[Values, str]] = [
         {"workflows": {"catalogue": "workflows: { person-check: }\n"}},
         "workflows.catalogue: the workflow person-check is no mapping; give it a definition",
     ),
+    ({"podMonitor": {"enabled": True, "scrapeTimeout": "31s"}}, "podMonitor.scrapeTimeout: 31s is longer than"),
+    ({"serviceMonitor": {"enabled": True, "interval": "9s500ms"}}, "serviceMonitor.scrapeTimeout: 10s is longer than"),
     ({"extraVolumes": [{"name": "tmp", "emptyDir": {}}]}, "extraVolumes: there is a volume tmp already"),
     ({"extraVolumes": [{"name": "a"}, {"name": "a"}]}, "extraVolumes: there is a volume a already"),
     ({MOUNT: [{"name": "authority", "mountPath": "/a"}]}, "extraVolumeMounts: extraVolumes has no authority"),
@@ -54,6 +56,11 @@ def test_a_release_whose_name_no_service_may_have_needs_another_name(release: st
     with pytest.raises(HelmError, match="set fullnameOverride to lower-case letters"):
         chart().render(dict(ENOUGH), name=release)
     assert chart().render({**ENOUGH, "fullnameOverride": "onboarding"}, name=release)
+
+
+def test_a_scrape_may_take_as_long_as_its_interval() -> None:
+    """Whatever the units in which both are said."""
+    assert rendered(podMonitor={"enabled": True, "interval": "1m", "scrapeTimeout": "60s"})
 
 
 def test_the_volume_for_scratch_files_may_be_mounted_elsewhere_too() -> None:
