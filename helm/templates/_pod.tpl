@@ -98,3 +98,15 @@ securityContext:
 {{ toYaml . }}
 {{- end }}
 {{- end }}
+
+{{/* Which nodes a pod may run on. Takes the values of what it is a pod of. */}}
+{{- define "onboarding-processor.nodes" -}}
+{{- with .nodeSelector }}
+nodeSelector:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .tolerations }}
+tolerations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}

@@ -175,14 +175,7 @@ topologySpreadConstraints:
 {{- with $values.priorityClassName }}
 priorityClassName: {{ . }}
 {{- end }}
-{{- with $values.nodeSelector }}
-nodeSelector:
-  {{- toYaml . | nindent 2 }}
-{{- end }}
-{{- with $values.tolerations }}
-tolerations:
-  {{- toYaml . | nindent 2 }}
-{{- end }}
+{{- include "onboarding-processor.nodes" $values }}
 {{- with $values.affinity }}
 affinity:
   {{- toYaml . | nindent 2 }}

@@ -10,7 +10,8 @@ from processor.roles.process import FLUSH_S
 from processor.roles.workers import LEAVE_MARGIN_S
 from processor.settings import Settings
 from processor.settings_relations import POLL_MARGIN_MS
-from tests.support.chart import Values, chart, found, merged, refused, rendered
+from tests.chart.policies import templates
+from tests.support.chart import NO_PROVIDER, Values, chart, found, merged, refused, rendered
 from tests.support.pods import Object
 
 ROLES = ("submitter", "ingestor", "reconciler")
@@ -210,3 +211,13 @@ def test_an_unused_section_is_not_judged() -> None:
     """Replicas of roles count for nothing where one workload is all roles."""
     assert rendered(layout="all", submitter={"replicas": 99})
     assert chart().metadata["apiVersion"] == "v2"
+
+
+def test_every_pod_can_be_kept_to_nodes() -> None:
+    """Where nodes are tainted, what tolerates nothing waits for ever: the Job, the test and the simulator too."""
+    nodes = {"nodeSelector": {"pool": "onboarding"}, "tolerations": [{"key": "dedicated", "operator": "Exists"}]}
+    sections = dict.fromkeys(("submitter", "ingestor", "reconciler", "setupJob", "test", "simulator"), nodes)
+    objects = rendered(**merged(merged(NO_PROVIDER, {"setupJob": {"enabled": True}}), sections))
+    specs = [template["spec"] for _, template in templates(objects)]
+    assert len(specs) == len(sections)
+    assert [spec for spec in specs if not nodes.items() <= spec.items()] == []
