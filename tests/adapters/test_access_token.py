@@ -48,16 +48,18 @@ class Obtaining:
     def __init__(self, *answers: Answer, policy: TokenPolicy = QUICK, gate: asyncio.Event | None = None) -> None:
         self.http = FakeHttp(*answers, gate=gate)
         self.told: list[tuple[str, str]] = []
+        self.was_ready: list[bool] = []  # At each outcome; who waits for it may be late on a busy machine.
         self.news = asyncio.Event()
         self.token = AccessToken(API, self.http, self._tell, policy)
 
     def _tell(self, outcome: TokenOutcome, why: str) -> None:
         self.told.append((outcome.value, why))
+        self.was_ready.append(self.token.is_ready())
         self.news.set()
 
     async def told_times(self, count: int) -> list[str]:
         """Wait for so many outcomes, and return them."""
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(10):
             while len(self.told) < count:
                 self.news.clear()
                 await self.news.wait()
@@ -110,10 +112,10 @@ async def test_a_refresh_that_fails_becomes_an_authorize() -> None:
 
 async def test_the_old_token_serves_to_its_end_while_renewals_fail() -> None:
     """It is dropped only when a try after its end fails too."""
-    early = replace(QUICK, renew_share=0.1)
-    async with started(tokens(1, life_s=0.3), UNREACHABLE, policy=early) as it:
+    early = replace(QUICK, renew_share=0.01)
+    async with started(tokens(1, life_s=1), UNREACHABLE, policy=early) as it:
         await it.told_times(2)
-        assert it.token.header == bearer(1)
+        assert it.was_ready == [True, True]
         failures = 1
         while it.token.is_ready():
             failures += 1
@@ -123,12 +125,10 @@ async def test_the_old_token_serves_to_its_end_while_renewals_fail() -> None:
 
 async def test_a_token_whose_renewal_was_refused_ends_at_its_end() -> None:
     """However long refused credentials are left alone: its end is worth a try of its own."""
-    early = TokenPolicy(renew_share=0.1, refused_s=30)
-    async with started(tokens(1, life_s=0.2), REFUSED, policy=early) as it:
-        assert await it.told_times(2) == ["renewed", "refused"]
-        assert it.token.is_ready()
+    early = TokenPolicy(renew_share=0.01, refused_s=30)
+    async with started(tokens(1, life_s=1), REFUSED, policy=early) as it:
         assert await it.told_times(3) == ["renewed", "refused", "refused"]
-        assert not it.token.is_ready()
+        assert it.was_ready == [True, True, False]
 
 
 REFUSALS: dict[str, tuple[HttpAnswer, str]] = {
