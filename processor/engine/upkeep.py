@@ -39,13 +39,12 @@ class Purger:
         self._purged_to: dict[int, int] = {}
 
     def turn(self, partitions: Mapping[int, Partition], now: int) -> None:
-        """Purge at most one partition, whose turn it is."""
-        for number, partition in partitions.items():
-            is_due = now - self._purged_at.get(number, 0) >= self._interval_ms
-            if is_due and partition.phase is Phase.RUNNING:
-                self._purged_at[number] = now
-                self._purge(number, partition, now)
-                return
+        """Purge at most one partition: of those that are due, the one that has waited longest."""
+        running = [number for number, partition in partitions.items() if partition.phase is Phase.RUNNING]
+        longest = min(running, key=lambda number: self._purged_at.get(number, 0), default=None)
+        if longest is not None and now - self._purged_at.get(longest, 0) >= self._interval_ms:
+            self._purged_at[longest] = now
+            self._purge(longest, partitions[longest], now)
 
     def _purge(self, number: int, partition: Partition, now: int) -> None:
         """Delete below the smaller of the committed offset, read back, and where the state stood `age_ms` ago."""
