@@ -216,8 +216,9 @@ class Dispatcher:
         before = {pause.workflow for pause in self._pauses.all_holding()}
         self._pauses.renew(fingerprints)
         self._provider = provider
-        if self._token is not None:  # It waits for the old one; who sweeps next waits for the new one.
+        if self._token is not None:  # It waits for the old one; whoever asks next waits for the new one.
             self._token.cancel()
+            self._token = None  # Cancelled before its first step it never comes to say so itself.
         for workflow in sorted(before - {pause.workflow for pause in self._pauses.all_holding()}):
             self._apply(workflow)
             self._listener.resumed(workflow)
@@ -328,7 +329,8 @@ class Dispatcher:
         try:
             await self._provider.ready()
         finally:
-            self._token = None  # Should it ever fail, the next sweep waits again.
+            if self._token is asyncio.current_task():  # Not where another took its place.
+                self._token = None  # Should it ever fail, the next sweep waits again.
         self.pump()
 
     def _time_allows(self) -> None:

@@ -81,6 +81,39 @@ async def test_what_waits_for_a_token_of_the_old_provider_uses_that_of_the_new()
     await desk.close()
 
 
+class AwayProvider(FakeProvider):
+    """Is away, and counts how often it is begun to be waited for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.is_away, self.waits = True, 0
+
+    async def ready(self) -> None:
+        self.waits += 1
+        await super().ready()
+
+
+async def swept(desk: Desk) -> None:
+    """Let two seconds pass."""
+    for _ in range(2):
+        desk.dispatcher.sweep()
+        await settle()
+
+
+async def test_a_provider_that_is_away_is_waited_for_by_one_also_when_it_was_just_replaced() -> None:
+    """Also in the very turn of the loop in which the old one was to be waited for; else calls were held for ever."""
+    desk, one, other = Desk(), AwayProvider(), AwayProvider()
+    desk.provider.is_away = True
+    await settle()
+    desk.dispatcher.sweep()
+    desk.dispatcher.renew(one, MENDED)
+    await swept(desk)
+    desk.dispatcher.renew(other, MENDED)
+    await swept(desk)
+    assert (desk.provider.is_waited_for, one.waits, other.waits) == (False, 1, 1)
+    await desk.close()
+
+
 def test_a_fault_met_as_somebody_else_is_told_with_the_new_fingerprint() -> None:
     """So it holds those who are mended as well, and nobody who is not."""
     pauses = Pauses({"check": "ours"})
