@@ -165,10 +165,14 @@ def _secret_files(environ: Mapping[str, str], problems: list[str]) -> dict[str, 
     name = environ.get(SECRETS_VARIABLE)
     if not name:
         return {}
-    if not Path(name).is_dir():
+    try:
+        if Path(name).is_dir():
+            return {file.name.upper(): file for file in sorted(Path(name).iterdir()) if file.is_file()}
+    except OSError as error:
+        problems.append(f"{SECRETS_VARIABLE}: {name} cannot be read ({error.strerror}); mount the secret there")
+    else:
         problems.append(f"{SECRETS_VARIABLE}: {name} is no directory; mount the secret there, or unset the variable")
-        return {}
-    return {file.name.upper(): file for file in sorted(Path(name).iterdir()) if file.is_file()}
+    return {}
 
 
 def _from_secret_files(

@@ -1,6 +1,7 @@
 """Which settings contradict each other: each good by itself, but together breaking a promise or never working."""
 
 import ipaddress
+import os
 import re
 import ssl
 from collections import Counter
@@ -189,7 +190,7 @@ def _files(settings: Settings) -> Iterator[str]:
         *((f"{profile_prefix(name)}CA_FILE", api.ca_file) for name, api in profiles.items()),
         ("PROCESSOR_SCHEMA_REGISTRY__CA_FILE", settings.schema_registry.ca_file),
     ):
-        if file is not None and not file.is_file():
+        if file is not None and not os.path.isfile(file):  # noqa: PTH113  # That one raises where we may not look.
             yield f"{variable}: there is no file {file}; mount it there"
         elif file is not None and not _holds_authorities(file):
             yield f"{variable}: {file} holds no certificate in PEM form; write the authorities there"

@@ -3,8 +3,11 @@
 `python -m tests.test_settings` writes docs/settings.md anew.
 """
 
-from collections.abc import Mapping
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -22,6 +25,7 @@ from processor.kafka_properties import REFUSED_PROPERTIES
 from processor.settings import MASK, Settings, credentials_fingerprint, effective
 from processor.settings_loading import EVERYTHING, Need, Setting, all_settings, default_text, load_settings
 
+NOBODY = 65_534
 CANARY = "Zebra-Quagga-7"
 PAGE = Path(__file__).parent.parent / "docs" / "settings.md"
 
@@ -176,6 +180,42 @@ def test_an_unreadable_settings_file_is_refused(tmp_path: Path, text: str | None
         file.write_text(text + "\n")
     (told,) = refused({**ENOUGH, "PROCESSOR_SETTINGS_FILE": str(file)})
     assert told.startswith("PROCESSOR_SETTINGS_FILE: ")
+    assert problem in told
+
+
+@contextmanager
+def bound_by_modes() -> Iterator[None]:
+    """Be nobody while the block runs, where we are root: root may look everywhere."""
+    if os.geteuid() != 0:
+        yield
+        return
+    os.seteuid(NOBODY)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+@pytest.mark.parametrize("closed", ["mounts", "mounts/secrets"])
+@pytest.mark.parametrize(
+    "variable, file, problem",
+    [
+        ("PROCESSOR_SECRETS_DIRECTORY", "mounts/secrets", "cannot be read (Permission denied); mount the secret there"),
+        ("PROCESSOR_API__CA_FILE", "mounts/secrets/ca.pem", "there is no file"),
+    ],
+)
+def test_where_we_may_not_look_is_a_problem_as_any_other(closed: str, variable: str, file: str, problem: str) -> None:
+    """A mode that changed while the process runs must not end it: what serves goes on, and the problem is told."""
+    with TemporaryDirectory() as directory:  # Those of pytest are closed to all others.
+        base = Path(directory)
+        (base / "mounts" / "secrets").mkdir(parents=True)
+        for path in (base, base / "mounts", base / "mounts" / "secrets"):
+            path.chmod(0o755)
+        (base / closed).chmod(0)
+        with bound_by_modes():
+            (told,) = refused({**ENOUGH, variable: str(base / file)})
+        (base / closed).chmod(0o755)
+    assert told.startswith(f"{variable}: ")
     assert problem in told
 
 
