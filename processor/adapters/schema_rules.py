@@ -127,7 +127,7 @@ def _broken(schema: Mapping[str, Any]) -> Iterator[Flaw]:
 
 
 def _of_enum(enum: Mapping[str, Any]) -> Iterator[Flaw]:
-    if (enum["symbols"][0], enum.get("default")) != (UNRECOGNIZED, UNRECOGNIZED):
+    if (*enum["symbols"][:1], enum.get("default")) != (UNRECOGNIZED, UNRECOGNIZED):
         text = f"its first symbol and its default are not {UNRECOGNIZED}: a reader fails over the next new word"
         yield Flaw(enum["name"], text, is_breaking=True)
     if not all(_SYMBOL.fullmatch(symbol) for symbol in enum["symbols"]):
@@ -145,10 +145,15 @@ def _breaking(field: Mapping[str, Any]) -> Iterator[str]:
     """Give what of a field keeps it from coming and going."""
     kind, has_default = field["type"], "default" in field
     if isinstance(kind, list):
-        if kind[0] != "null" or len(kind[1:]) != 1 or not has_default or field["default"] is not None:
+        if kind[:1] != ["null"] or len(kind[1:]) != 1 or not has_default or field["default"] is not None:
             yield 'it is not optional as ["null", type] with the default null: it could neither come nor go'
-    elif has_default and (branches(kind)[0]["type"] not in EMPTY_BY_DEFAULT or field["default"]):
+    elif has_default and (_name_of(kind) not in EMPTY_BY_DEFAULT or field["default"]):
         yield "it is required and has a default: a value that is absent would look present"
+
+
+def _name_of(kind: Any) -> object:  # noqa: ANN401  # JSON
+    """Return what a type that is no union is called."""
+    return kind["type"] if isinstance(kind, dict) else kind
 
 
 def _unclear(field: Mapping[str, Any]) -> Iterator[str]:

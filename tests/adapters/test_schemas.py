@@ -275,6 +275,7 @@ MILLIS = {"type": "long", "logicalType": "timestamp-millis"}
 REQUIRED = {"name": "added", "type": "string", "doc": "A new field."}
 DECIMAL = ["null", {"type": "bytes", "logicalType": "decimal", "precision": 9, "scale": 2}]
 STATUS = {"type": "enum", "name": "Colour", "doc": "A colour.", "symbols": ["RED", "BLUE"]}
+WORDLESS = {**STATUS, "symbols": []}
 SHOUTED = {**STATUS, "symbols": ["UNRECOGNIZED", "red"], "default": "UNRECOGNIZED"}
 
 
@@ -303,6 +304,9 @@ SHOUTED = {**STATUS, "symbols": ["UNRECOGNIZED", "red"], "default": "UNRECOGNIZE
         (added(type=["string", "null"], default="x"), "OnboardingFinished.added", "it is not optional as", True),
         (added(type=["null", "string", "int"]), "OnboardingFinished.added", "it is not optional as", True),
         (added(type="string", default="x"), "OnboardingFinished.added", "it is required and has a default", True),
+        (added(type="null"), "OnboardingFinished.added", "it is required and has a default", True),
+        (added(type=[]), "OnboardingFinished.added", "it is not optional as", True),
+        (added(type=["null", WORDLESS]), "Colour", "its default are not UNRECOGNIZED", True),
         (set_in("attributes", default={"a": "b"}), "OnboardingFinished.attributes", "required and has a default", True),
         (added(name="Added"), "OnboardingFinished.Added", "its name is not written likeThis", False),
         (added(doc="No sentence"), "OnboardingFinished.added", "its doc is no sentence", False),
