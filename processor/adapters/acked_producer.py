@@ -98,6 +98,7 @@ class AckedProducer:
         self._trouble = Trouble()
         self._make_producer: Callable[[dict[str, ConfigValue]], RawProducer] = make_producer or self._real_producer
         self._lock = threading.Lock()
+        self._swapping = threading.Lock()  # What a producer takes after its last flush, nobody would hear of.
         self._in_flight = 0
         self._is_closed = False
         self._broken: RawProducer | None = None
@@ -193,8 +194,17 @@ class AckedProducer:
 
     def _enqueue(self, record: Record, report: Callable[[KafkaError | None], None]) -> None:
         self._claim_slot()
-        producer: RawProducer = self._producer
+        try:
+            with self._swapping:
+                self._produce(self._producer, record, report)
+        except BufferError:
+            self._free_slot()
+            raise BrokerUnavailable(f"too much waits for the broker to send to {record.topic}") from None
+        except KafkaException as failure:
+            self._free_slot()
+            _judge(record.topic, failure.args[0])
 
+    def _produce(self, producer: RawProducer, record: Record, report: Callable[[KafkaError | None], None]) -> None:
         def delivered(error: KafkaError | None, _: Message) -> None:
             self._free_slot()
             self._note(producer, error)
@@ -209,13 +219,9 @@ class AckedProducer:
                 on_delivery=delivered,
                 headers=[*record.headers],
             )
-        except BufferError:
-            self._free_slot()
-            raise BrokerUnavailable(f"too much waits for the broker to send to {record.topic}") from None
         except KafkaException as failure:
-            self._free_slot()
             self._note(producer, failure.args[0])
-            _judge(record.topic, failure.args[0])
+            raise
 
     def _claim_slot(self) -> None:
         with self._lock:
@@ -245,7 +251,8 @@ class AckedProducer:
             new = self._make_producer(dict(self._config))
         except KafkaException:  # A file that its properties name is being written: tried again at the next turn.
             return
-        old, self._producer = self._producer, new
+        with self._swapping:
+            old, self._producer = self._producer, new
         give_up_at_s = time.monotonic() + self._send_timeout_s + SCAN_S
         while old.flush(FLUSH_S) and time.monotonic() < give_up_at_s:
             self._producer.poll(0)

@@ -1,9 +1,10 @@
 """Clients that are replaced while they are used: what began with the old one ends with it, what begins uses the new."""
 
 import asyncio
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from confluent_kafka import KafkaError, KafkaException, Message
 
@@ -179,6 +180,40 @@ async def test_records_on_their_way_are_confirmed_by_the_producer_that_took_them
     await after
     assert [(one.config["sasl.password"], one.sent) for one in made] == [("old", [b"before"]), ("new", [b"after"])]
     assert made[1].config["acks"] == "all"
+
+
+class SlowProducer(HeldProducer):
+    """Takes its time over a record; whoever flushes it meanwhile finds nothing."""
+
+    def __init__(self, config: dict[str, ConfigValue]) -> None:
+        super().__init__(config)
+        self.is_asked, self.was_flushed = threading.Event(), threading.Event()
+
+    def produce(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401  # as its base has them
+        self.is_asked.set()
+        self.was_flushed.wait(0.2)
+        super().produce(*args, **kwargs)
+
+    def flush(self, timeout: float) -> int:
+        self.was_flushed.set()
+        return super().flush(timeout)
+
+
+async def test_what_is_being_handed_to_a_producer_while_it_is_replaced_is_confirmed() -> None:
+    """It is replaced before or after, never in between: its last report would be served by nobody."""
+    made: list[SlowProducer] = []
+
+    def make(config: dict[str, ConfigValue]) -> SlowProducer:
+        made.append(SlowProducer(config))
+        return made[-1]
+
+    producer = AckedProducer({}, send_timeout_s=1.0, make_producer=make)
+    sending = asyncio.create_task(asyncio.to_thread(producer.send_now, "webhooks", None, b"value"))
+    assert await asyncio.to_thread(made[0].is_asked.wait, 2.0)
+    producer.renew({})
+    await sending
+    assert (producer.in_flight, len(made)) == (0, 2)
+    producer.close(0.0)
 
 
 async def test_a_producer_that_cannot_be_made_is_tried_again_and_the_old_one_serves() -> None:
