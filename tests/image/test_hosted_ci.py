@@ -60,6 +60,14 @@ def test_a_workflow_may_read_the_source_and_nothing_else(path: Path) -> None:
     assert {step["with"]["persist-credentials"] for step in checkouts} == {False}
 
 
+def test_all_tests_find_the_release_before_in_the_history() -> None:
+    """`.ci/run` upgrades from it; a checkout of one commit does not have it."""
+    jobs = [job["steps"] for path in WORKFLOWS for job in workflow(path)["jobs"].values()]
+    whole = [each for each in jobs if any(step.get("run") == ".ci/run" for step in each)]
+    checkouts = [step for each in whole for step in each if step.get("uses", "").startswith("actions/checkout@")]
+    assert [step["with"].get("fetch-depth") for step in checkouts] == [0]
+
+
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
 def test_a_newer_push_ends_the_run_of_an_older_one(path: Path) -> None:
     """Nobody waits for what is no longer of interest."""
