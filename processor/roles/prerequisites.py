@@ -7,7 +7,7 @@ from typing import TypeVar
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient
 
-from processor.adapters.acls import Acl, Grantee, acls_of, installation_of
+from processor.adapters.acls import Acl, Grantee, Operation, ResourceKind, acls_of, installation_of
 from processor.adapters.kafka_trouble import Trouble
 from processor.adapters.rights import missing_rights
 from processor.errors import BrokerUnavailable, ProcessorError, SettingsInvalid
@@ -43,7 +43,7 @@ def find_topics(around: Surroundings, deciders: tuple[str, ...]) -> Mapping[str,
     everyones = (topics.control, topics.dead_letters, *around.event_topics) if deciders else (topics.workflows,)
     wanted = dict.fromkeys([*everyones, *(topic for name in deciders for topic in mine[name])])
     timeout_s = around.settings.kafka.operation_timeout_s
-    counts: dict[str, int] = {}
+    counts: dict[str, int | None] = {}
     trouble = Trouble()
     try:
         admin = AdminClient(client_config(around.settings, "start") | {"error_cb": trouble})
@@ -55,15 +55,28 @@ def find_topics(around: Surroundings, deciders: tuple[str, ...]) -> Mapping[str,
         except KafkaException as error:
             admin.poll(0)
             raise BrokerUnavailable(f"Kafka does not answer: {error.args[0].name()}{trouble.told()}") from error
-        if found.error is not None and found.error.code() == KafkaError.TOPIC_AUTHORIZATION_FAILED:
-            continue  # It is told with everything else that we may not do.
-        if found.error is not None:
+        if found.error is None:
+            counts[topic] = len(found.partitions)
+        elif found.error.code() == KafkaError.TOPIC_AUTHORIZATION_FAILED:
+            counts[topic] = None  # It is told with everything else that we may not do.
+        else:
             raise SettingsInvalid(f"topic {topic} is not there: run `processor topics create`")
-        counts[topic] = len(found.partitions)
     lacking = missing_rights(admin, _rights(around, deciders), timeout_s)
-    if lacking:
-        raise SettingsInvalid(f"our user has no right to {', '.join(lacking)}: see `processor topics acls`")
-    return {name: counts[mine[name][0]] for name in deciders}
+    allowed = counts_allowed(counts, lacking)
+    return {name: allowed[mine[name][0]] for name in deciders}
+
+
+def counts_allowed(counts: Mapping[str, int | None], lacking: Sequence[str]) -> Mapping[str, int]:
+    """Return how many partitions each topic has, None standing for one that the broker refuses us.
+
+    Raises SettingsInvalid where one is refused or a right is lacking: which, a broker that is slow may not tell.
+    """
+    allowed = {topic: count for topic, count in counts.items() if count is not None}
+    refused = [f"{Operation.DESCRIBE} on {ResourceKind.TOPIC} {topic}" for topic in counts if topic not in allowed]
+    if lacking or refused:
+        told = ", ".join(lacking or refused)
+        raise SettingsInvalid(f"our user has no right to {told}: see `processor topics acls`")
+    return allowed
 
 
 def _rights(around: Surroundings, deciders: tuple[str, ...]) -> Sequence[Acl]:
