@@ -42,13 +42,13 @@ def flaws(text: str) -> tuple[Flaw, ...]:
     try:
         schema = json.loads(text)
         parse(text)
-    except (ValueError, RecursionError, AvroException) as error:
+        name = schema.get("name") if isinstance(schema, dict) else None
+        if name not in PUBLIC_RECORDS:
+            return (Flaw("", f"it is none of the public records: {', '.join(PUBLIC_RECORDS)}", is_breaking=True),)
+        return (*_conflicts_with_released(name, text), *_broken(schema))
+    except (ValueError, RecursionError, AvroException) as error:  # Comparing refuses types that parsing takes.
         text = f"it is no valid Avro schema that stands on its own: {type(error).__name__}"
         return (Flaw("", text, is_breaking=True),)
-    name = schema.get("name") if isinstance(schema, dict) else None
-    if name not in PUBLIC_RECORDS:
-        return (Flaw("", f"it is none of the public records: {', '.join(PUBLIC_RECORDS)}", is_breaking=True),)
-    return (*_conflicts_with_released(name, text), *_broken(schema))
 
 
 def same_as(text: str) -> int | None:
@@ -165,7 +165,7 @@ def _unclear(field: Mapping[str, Any]) -> Iterator[str]:
     is_instant = any(branch.get("logicalType") == INSTANT for branch in branches(field["type"]))
     if is_instant != field["name"].endswith("At"):
         yield f"a field is named …At exactly when it is {INSTANT}"
-    if is_instant and "UTC" not in field.get("doc", ""):
+    if is_instant and "UTC" not in str(field.get("doc", "")):
         yield "its doc does not say UTC"
     if field.get(TAGS, PERSONAL) != PERSONAL:
         yield f"its {TAGS} are not {json.dumps(PERSONAL)}"

@@ -312,6 +312,8 @@ SHOUTED = {**STATUS, "symbols": ["UNRECOGNIZED", "red"], "default": "UNRECOGNIZE
         (added(doc="No sentence"), "OnboardingFinished.added", "its doc is no sentence", False),
         (without("tenant", "doc"), "OnboardingFinished.tenant", "its doc is no sentence", False),
         (added(name="addedAt"), "OnboardingFinished.addedAt", "exactly when it is timestamp-micros", False),
+        (set_in("seenAt", doc=1), "OnboardingFinished.seenAt", "its doc does not say UTC", False),
+        (lambda schema: schema.update(type="error"), "", "it is no valid Avro schema that stands on its own", True),
         (set_in("seenAt", doc="When it ended."), "OnboardingFinished.seenAt", "its doc does not say UTC", False),
         (added(**{"confluent:tags": ["SECRET"]}), "OnboardingFinished.added", 'are not ["PII"]', False),
         (without("decision", "confluent:tags"), "OnboardingFinished.decision", "it holds personal data and", False),
