@@ -1,6 +1,5 @@
 """The webhook keys of one provider profile: where they come from, how long they count, and who we are there."""
 
-import asyncio
 import time
 from dataclasses import dataclass
 
@@ -15,6 +14,7 @@ from processor.adapters.http_httpx import HttpxClient
 from processor.adapters.jws import read_key
 from processor.adapters.webhook_keys import KeyEndpoint, KeyPolicy, WebhookKeys, key_client
 from processor.errors import ApiUnavailable
+from processor.roles.retirement import Retirement
 from processor.settings import ApiSettings, CredentialKind, WebhookSettings
 from processor.telemetry import WebhookMetrics
 
@@ -33,7 +33,7 @@ class ProfileKeys:
         self._metrics = metrics
         self._webhook = webhook
         self._base_url = webhook.key_base_url_of(name) or api.base_url
-        self._retiring: set[asyncio.Task[None]] = set()
+        self._retirement = Retirement()
         self._link = self._connect(api)
         self._keys = WebhookKeys(self._fetch, policy=_policy(webhook), clock=time.monotonic)
 
@@ -41,9 +41,7 @@ class ProfileKeys:
         """Fetch with these credentials and authorities from now on; keys that are known stay known."""
         before, self._link = self._link, self._connect(api)
         self._keys.renew()
-        retiring = asyncio.create_task(_retire(before, self._webhook.key_timeout_s))
-        self._retiring.add(retiring)
-        retiring.add_done_callback(self._retiring.discard)
+        self._retirement.take(before, self._webhook.key_timeout_s)
 
     async def find(self, key_id: str) -> RSAPublicKey | None:
         """Give the key, None where there is no such key; raises ApiUnavailable where that cannot be said now."""
@@ -55,9 +53,7 @@ class ProfileKeys:
 
     async def close(self) -> None:
         """Give back connections and the credential."""
-        for retiring in self._retiring:
-            retiring.cancel()
-        await asyncio.gather(*self._retiring, return_exceptions=True)
+        await self._retirement.close()
         await self._link.close()
 
     async def _fetch(self, key_id: str) -> RSAPublicKey | None:
@@ -97,14 +93,6 @@ class _Link:
         await self.endpoint.close()
         await self.token_client.close()
         await self.client.aclose()
-
-
-async def _retire(link: _Link, longest_s: float) -> None:
-    """Close what was replaced, when its last fetch has ended."""
-    try:
-        await asyncio.sleep(longest_s)
-    finally:
-        await link.close()
 
 
 def _credential(api: ApiSettings, base_url: str, token_client: HttpxClient) -> Credential | None:

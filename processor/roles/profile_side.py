@@ -20,6 +20,7 @@ from processor.adapters.workflows_api import WorkflowsApi
 from processor.core.proof import Operation
 from processor.roles.call_listener import CallListener
 from processor.roles.observer import wall_clock
+from processor.roles.retirement import Retirement
 from processor.roles.surroundings import Surroundings
 from processor.settings import ApiSettings, credentials_fingerprint, profile_prefix
 
@@ -46,7 +47,7 @@ class ProfileSide:
         self._listener = listener
         self._budget: Budget | None = None
         self._slots_max = api.calls_in_flight_max
-        self._retiring: set[asyncio.Task[None]] = set()
+        self._retirement = Retirement()
         self._link = self._connect(api)
         watch: FaultWatch[Judged] = FaultWatch(refusals_max=api.refusals_in_row_max)
         self.dispatcher = Dispatcher(
@@ -88,9 +89,7 @@ class ProfileSide:
         self.dispatcher.renew(link.provider, self._fingerprints(api))
         if not before.reach.is_there:
             self._told(link.reach, None)
-        retiring = asyncio.create_task(_retire(before, max(api.call_deadline_s, api.run_deadline_s)))
-        self._retiring.add(retiring)
-        retiring.add_done_callback(self._retiring.discard)
+        self._retirement.take(before, max(api.call_deadline_s, api.run_deadline_s))
 
     def count(self, partitions: Mapping[str, int]) -> None:
         """Take in how many partitions each decider here has in the whole deployment."""
@@ -114,9 +113,7 @@ class ProfileSide:
 
     async def close(self) -> None:
         """Close, after the dispatcher."""
-        for retiring in self._retiring:
-            retiring.cancel()
-        await asyncio.gather(*self._retiring, return_exceptions=True)
+        await self._retirement.close()
         await self._link.close()
 
     def _connect(self, api: ApiSettings) -> "_Link":
@@ -163,14 +160,6 @@ class _Link:
         await self.credentials.close()
         await self.token_client.close()
         await self.reach.close()  # Last: see its adapter.
-
-
-async def _retire(link: _Link, longest_s: float) -> None:
-    """Close what was replaced, when its last call has ended."""
-    try:
-        await asyncio.sleep(longest_s)
-    finally:
-        await link.close()
 
 
 def _http(api: ApiSettings) -> HttpSettings:
