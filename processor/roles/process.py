@@ -69,7 +69,7 @@ class Process:
         self.registry = CollectorRegistry()
         self.ops_port = settings.ops.port
         self._on_crash = on_crash
-        self._is_draining = False
+        self._is_draining = self._has_begun = False
         around = self._around = Surroundings(
             settings=settings,
             catalogue=catalogue,
@@ -117,16 +117,16 @@ class Process:
     async def renew_profile(self, name: str, api: ApiSettings) -> None:
         """Call a provider profile with these credentials and authorities; returns when they are in use.
 
-        Cancelled, it leaves everything as it was, but for webhook keys, which are fetched anew from now on.
+        Cancelled, it leaves everything as it was. Where nobody calls, webhook keys are fetched with them at once.
         """
-        if self.ingestor is not None:
-            self.ingestor.renew(name, api)
         if self.workers is not None:
             await self.workers.renewal(name, api)
+        if self.ingestor is not None:
+            self.ingestor.renew(name, api)
 
     async def find(self, settings: Settings) -> None:
-        """Return when the broker and the registry know us by these settings; at once where nothing works without."""
-        if self.workers is not None and not self.workers.has_begun:
+        """Return when the broker and the registry know us by these settings; at once where they never knew us."""
+        if self.workers is not None and not self._have_workers_begun():
             return
         around, deciders, told = replace(self._around, settings=settings), self._deciders(), set[str]()
 
@@ -149,6 +149,7 @@ class Process:
         before = self.workers
         if before is None:
             return
+        self._has_begun = self._have_workers_begun()
         has_left = await before.leave()
         self.workers = Workers(self._around, self._producer, self._deciders(), self._on_crash)
         if not has_left:  # Its store is still open, so nobody else can work here.
@@ -191,6 +192,10 @@ class Process:
         """Name what holds calls back right now, for each provider profile of which any are."""
         return {} if self.workers is None else self.workers.holding()
 
+    def _have_workers_begun(self) -> bool:
+        """Whether broker and registry ever knew us: those who were renewed a moment ago were found before."""
+        return self._has_begun or (self.workers is not None and self.workers.has_begun)
+
     def _exposition(self) -> tuple[bytes, str]:
         is_ready = not any(self.unready())
         for role in self.roles:
@@ -206,7 +211,7 @@ class Process:
             source,
             self._around.settings,
             self,
-            is_working=lambda: not any(self.unready()),
+            is_ready=lambda: not any(self.unready()),
             metrics=self._around.metrics.process,
             on_crash=self._on_crash,
         )

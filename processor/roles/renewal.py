@@ -2,8 +2,8 @@
 
 Rules:
 - A change counts when two looks in a row show it: nobody reads half of what is being written.
-- A process that works waits a time of its own, so that instances are not renewed all at once; one that does not work
-  has nothing to lose.
+- A process that was ever ready waits a time of its own, so that instances are not renewed all at once, in an outage
+  least of all; one that never was has nothing to lose.
 - What cannot be loaded, contradicts itself or is no certificate is refused, and told once.
 - Each provider profile, and all clients of Kafka and the registry together, are renewed by themselves: what does not
   work yet holds nothing else up.
@@ -78,18 +78,20 @@ class Watch:
     taken: Contents | None = None  # None: never, so that what changed during the start is seen.
     seen: Contents | None = None
     due_s: float = 0.0
+    was_ready: bool = False  # At any look.
 
 
-def looked(watch: Watch, found: Contents, now_s: float, *, delay_s: float, is_working: bool) -> tuple[Watch, bool]:
+def looked(watch: Watch, found: Contents, now_s: float, *, delay_s: float, is_ready: bool) -> tuple[Watch, bool]:
     """Take in one look; say whether what it shows is to be taken up now. `delay_s` counts from the first sight."""
+    watch = replace(watch, was_ready=watch.was_ready or is_ready)
     if found == watch.taken:
         return replace(watch, seen=found), False
     if found != watch.seen:
         due_s = now_s + delay_s if watch.seen == watch.taken else watch.due_s
-        return Watch(watch.taken, found, due_s), False
-    if is_working and now_s < watch.due_s:
+        return replace(watch, seen=found, due_s=due_s), False
+    if watch.was_ready and now_s < watch.due_s:
         return watch, False
-    return Watch(found, found), True
+    return replace(watch, taken=found), True
 
 
 class Renewable(Protocol):
@@ -117,7 +119,7 @@ class Renewals:
         settings: Settings,
         renewable: Renewable,
         *,
-        is_working: Callable[[], bool],
+        is_ready: Callable[[], bool],
         metrics: ProcessMetrics,
         on_crash: Callable[[], None],
     ) -> None:
@@ -125,7 +127,7 @@ class Renewals:
         self.serving = Serving.of(settings)
         self._source = source
         self._renewable = renewable
-        self._is_working = is_working
+        self._is_ready = is_ready
         self._metrics = metrics
         self._on_crash = on_crash
         self._watch = Watch()
@@ -155,7 +157,7 @@ class Renewals:
                 found,
                 time.monotonic(),
                 delay_s=random.uniform(0, ops.renewal_delay_s_max),  # noqa: S311  # spread, no secret
-                is_working=self._is_working(),
+                is_ready=self._is_ready(),
             )
             if is_due:
                 await self._take_up()

@@ -19,18 +19,19 @@ HALF: Contents = {FILE: "half"}
 DELAY_S = 60.0
 
 
-def taken_at(looks: list[tuple[float, Contents]], *, is_working: bool = True) -> list[tuple[float, Contents]]:
-    """Return what is taken up when these looks follow each other, after OLD was."""
-    watch, taken = Watch(OLD, OLD), []
+def taken_at(looks: list[tuple[float, Contents]], *, was_ready: bool = True) -> list[tuple[float, Contents]]:
+    """Return what is taken up when these looks follow each other, after OLD was; it is not ready while they do."""
+    watch, _ = looked(Watch(OLD, OLD), OLD, -1, delay_s=DELAY_S, is_ready=was_ready)
+    taken = []
     for now_s, found in looks:
-        watch, is_due = looked(watch, found, now_s, delay_s=DELAY_S, is_working=is_working)
+        watch, is_due = looked(watch, found, now_s, delay_s=DELAY_S, is_ready=False)
         if is_due:
             taken.append((now_s, found))
     return taken
 
 
 @pytest.mark.parametrize(
-    "looks,working,idle",
+    "looks,once_ready,never_ready",
     [
         pytest.param([(0, OLD), (90, OLD)], [], [], id="nothing changed"),
         pytest.param([(0, NEW)], [], [], id="one look may show half of it"),
@@ -46,17 +47,17 @@ def taken_at(looks: list[tuple[float, Contents]], *, is_working: bool = True) ->
 )
 def test_when_a_change_is_taken_up(
     looks: list[tuple[float, Contents]],
-    working: list[tuple[float, Contents]],
-    idle: list[tuple[float, Contents]],
+    once_ready: list[tuple[float, Contents]],
+    never_ready: list[tuple[float, Contents]],
 ) -> None:
-    """Two looks show the same, and a process that works has waited its time."""
-    assert (taken_at(looks), taken_at(looks, is_working=False)) == (working, idle)
+    """Two looks show the same, and a process that was ever ready has waited its time: in an outage all are unready."""
+    assert (taken_at(looks), taken_at(looks, was_ready=False)) == (once_ready, never_ready)
 
 
 def test_what_changed_while_the_process_started_is_seen() -> None:
     """Nothing was ever looked at, so the first contents count as a change."""
-    watch, _ = looked(Watch(), OLD, 0, delay_s=0, is_working=True)
-    assert looked(watch, OLD, 1, delay_s=0, is_working=True)[1]
+    watch, _ = looked(Watch(), OLD, 0, delay_s=0, is_ready=True)
+    assert looked(watch, OLD, 1, delay_s=0, is_ready=True)[1]
 
 
 KEYS = {"key": "key", "secret": "one"}

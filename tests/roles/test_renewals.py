@@ -98,7 +98,7 @@ async def running(directory: Path) -> AsyncIterator[tuple[Desk, Renewals]]:
         source,
         desk.load(),
         desk,
-        is_working=lambda: True,
+        is_ready=lambda: True,
         metrics=ProcessMetrics(desk.registry),
         on_crash=desk.crashed,
     )
