@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from confluent_kafka import (
-    OFFSET_END,
+    OFFSET_BEGINNING,
     Consumer,
     IsolationLevel,
     KafkaError,
@@ -80,8 +80,10 @@ class KafkaLog:
         """Subscribe to the input topic."""
 
         def on_assign(consumer: Consumer, partitions: list[TopicPartition]) -> None:
-            # Read nothing before the state is restored: assigned at the end, paused, and placed by `read_from`.
-            placed = [TopicPartition(part.topic, part.partition, OFFSET_END) for part in partitions]
+            # Read nothing before the state is restored: assigned, paused, and placed by `read_from`. Not at the end:
+            # librdkafka may look a logical offset up once more after the seek, and go there (librdkafka#2256). At the
+            # beginning what comes then is known already; at the end what lies between would be lost.
+            placed = [TopicPartition(part.topic, part.partition, OFFSET_BEGINNING) for part in partitions]
             consumer.incremental_assign(placed)
             consumer.pause(placed)
             listener.on_assigned([part.partition for part in partitions])
