@@ -290,7 +290,7 @@ class OpsSettings(_Section):
         le=86_400,
         allow_inf_nan=False,
         description="A change in them is taken up after a time drawn up to this, so that not all instances do at once; "
-        "one that is not ready does not wait",
+        "one that was never ready does not wait",
     )
 
 
