@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.servers import cannot_run
 from tests.upgrade.builds import CURRENT, PREVIOUS_VERSION, Build, HistoryMissing, previous
 from tests.upgrade.pauses import Delay, Pause, Window, pauses, quantile
 from tests.upgrade.rolling import INSTANCES, deployment
@@ -21,7 +20,7 @@ def release(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Build]:
     try:
         yield previous(tmp_path_factory.mktemp(f"release-{PREVIOUS_VERSION}"))
     except HistoryMissing as missing:
-        cannot_run(str(missing))
+        pytest.skip(str(missing))  # In CI too: who clones without history can do nothing about it.
 
 
 @pytest.mark.broker
