@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from confluent_kafka import (
-    OFFSET_BEGINNING,
     Consumer,
     IsolationLevel,
     KafkaError,
@@ -80,10 +79,8 @@ class KafkaLog:
         """Subscribe to the input topic."""
 
         def on_assign(consumer: Consumer, partitions: list[TopicPartition]) -> None:
-            # Read nothing before the state is restored: assigned, paused, and placed by `read_from`. Not at the end:
-            # librdkafka may look a logical offset up once more after the seek, and go there (librdkafka#2256). At the
-            # beginning what comes then is known already; at the end what lies between would be lost.
-            placed = [TopicPartition(part.topic, part.partition, OFFSET_BEGINNING) for part in partitions]
+            # Read nothing before the state is restored: assigned where nothing is yet, paused, placed by `read_from`.
+            placed = self._at_their_ends([part.partition for part in partitions])
             consumer.incremental_assign(placed)
             consumer.pause(placed)
             listener.on_assigned([part.partition for part in partitions])
@@ -97,6 +94,24 @@ class KafkaLog:
             consumer.incremental_unassign(partitions)
 
         self._consumer.subscribe([self._config.input_topic], on_assign=on_assign, on_revoke=on_revoke, on_lost=on_lost)
+
+    def _at_their_ends(self, numbers: Sequence[int]) -> list[TopicPartition]:
+        """Return partitions with the offset where each ends now; raises FatalError where no broker says it in time.
+
+        A number, and never `OFFSET_END`: librdkafka asks for that by itself, and where `read_from` overtakes the
+        answer it takes that for outdated, asks again and goes on there, without a word of what it leaves out.
+        """
+        topic, give_up_at = self._config.input_topic, time.monotonic() + self._config.unstable_s
+        parts = [TopicPartition(topic, number) for number in numbers]
+        while True:
+            try:
+                return self._asked_ends(parts)
+            except BrokerUnavailable as error:
+                if time.monotonic() >= give_up_at:
+                    raise FatalError(f"{topic}: no broker says where it ends") from error
+            self.wait(0.1)
+            with suppress(BrokerUnavailable):
+                self._renew_metadata(topic)
 
     def membership(self) -> bytes | None:
         """Return group metadata to commit with, or None while not (or no longer) a proper member."""
@@ -215,6 +230,16 @@ class KafkaLog:
             return low.result(self._config.request_s).offset, high.result(self._config.request_s).offset
         except (KafkaException, TimeoutError) as error:
             raise BrokerUnavailable(f"offsets of {topic}[{partition}]") from error
+
+    def _asked_ends(self, parts: Sequence[TopicPartition]) -> list[TopicPartition]:
+        latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]
+        options = {"isolation_level": IsolationLevel.READ_UNCOMMITTED, "request_timeout": self._config.request_s}
+        try:
+            asked = self._admin.list_offsets(dict.fromkeys(parts, latest), **options) if parts else {}
+            ends = {part.partition: end.result(self._config.request_s).offset for part, end in asked.items()}
+        except (KafkaException, TimeoutError) as error:
+            raise BrokerUnavailable(f"ends of {self._config.input_topic}") from error
+        return [TopicPartition(part.topic, part.partition, ends[part.partition]) for part in parts]
 
     # --- state -----------------------------------------------------------------------------------------------
 

@@ -1,16 +1,14 @@
 """Whoever leaves a group says so, whatever it owns: else the next rebalance waits until its session is over."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from time import monotonic
 
 import pytest
 from confluent_kafka.admin import AdminClient
-from confluent_kafka.cimpl import NewTopic
 
-from processor.adapters.kafka import KafkaConfig, KafkaLog
-from processor.kafka_config import client_config, consumer_config, plain_producer_config, producer_config, reader_config
+from processor.adapters.kafka import KafkaLog
 from processor.settings import Settings
+from tests.support.member import installation, member, until
 
 pytestmark = [pytest.mark.broker, pytest.mark.slow]
 
@@ -32,20 +30,9 @@ class Told:
         """Nothing is open."""
 
 
-def member(settings: Settings, number: int) -> tuple[KafkaLog, Told]:
-    """Make a member of the group of preparation, which joins when it is polled."""
-    topics, told = settings.topics, Told()
-    log = KafkaLog(
-        KafkaConfig(
-            input_topic=topics.requests,
-            state_topic=topics.preparation_state,
-            consumer=consumer_config(settings, "preparation"),
-            producer=producer_config(settings, "preparation", str(number)),
-            reader=reader_config(settings, "preparation.restore"),
-            evidence=plain_producer_config(settings, "evidence", delivery_timeout_ms=5_000),
-            admin=client_config(settings, "admin"),
-        )
-    )
+def joined(settings: Settings, number: int) -> tuple[KafkaLog, Told]:
+    """Let a member join, which happens when it is polled."""
+    log, told = member(settings, number), Told()
     log.join(told)
     return log, told
 
@@ -56,24 +43,16 @@ def test_a_member_that_leaves_is_waited_for_by_nobody(
     bootstrap_servers: str, topic_prefix: str, protocol: str, leaver: str
 ) -> None:
     """One of two members has the only partition; whichever leaves, the group knows at once."""
-    topic = f"{topic_prefix}requests"
+    settings = installation(bootstrap_servers, topic_prefix, protocol, partitions=1)
     admin = AdminClient({"bootstrap.servers": bootstrap_servers})
-    admin.create_topics([NewTopic(topic, 1, 1)])[topic].result(20)
-    settings = Settings.model_validate(
-        {
-            "application_id": topic_prefix.rstrip("."),
-            "kafka": {"bootstrap_servers": bootstrap_servers, "group_protocol": protocol},
-            "topics": {"requests": topic},
-        }
-    )
     group = settings.group_id("preparation")
 
     def members() -> int:
         return len(admin.describe_consumer_groups([group])[group].result(10).members)
 
-    first, first_told = member(settings, 1)
+    first, first_told = joined(settings, 1)
     until(lambda: any(first_told.assigned), first)
-    second, second_told = member(settings, 2)
+    second, second_told = joined(settings, 2)
     until(lambda: members() == 2 and (protocol == "consumer" or bool(second_told.assigned)), first, second)
     leaving, staying = (first, second) if leaver == "owns all" else (second, first)
     leaving.close()
@@ -81,12 +60,3 @@ def test_a_member_that_leaves_is_waited_for_by_nobody(
     if leaving is first:
         until(lambda: any(second_told.assigned), staying)
     staying.close()
-
-
-def until(is_so: Callable[[], bool], *logs: KafkaLog) -> None:
-    """Poll these members until something is so; a session lasts far longer."""
-    give_up_at = monotonic() + 20
-    while not is_so():
-        assert monotonic() < give_up_at, "not within 20 s"
-        for log in logs:
-            log.poll(0.05, 100)
