@@ -12,8 +12,8 @@ from tests.support.worker import ROOT
 
 PREVIOUS_VERSION, PREVIOUS_COMMIT = "0.1.0", "df53694"
 DISTRIBUTION = "onboarding_processor"
-# The release may lose what came while a partition moved to it (CHANGELOG, 0.2.0, Fixed). With that alone mended, what is
-# left to judge is the update.
+# The release may lose what came while a partition moved to it (CHANGELOG, 0.2.0, Fixed). With that alone mended, what
+# is left to judge is the update.
 MENDED_FILE, FAULTY, MENDED = "processor/adapters/kafka.py", "OFFSET_END", "OFFSET_BEGINNING"
 
 
