@@ -5,8 +5,9 @@ belongs to it.
 """
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from typing import Any, Final
 
 from confluent_kafka import (
@@ -32,14 +33,16 @@ BATCH: Final = 1_000
 IDLE_S: Final = 0.1
 SILENCE_S_MAX: Final = 60.0  # Above a transaction's longest life: what stays open longer is stuck.
 LOOK_AGAIN_S: Final = 0.2
-FLUSH_S: Final = 60.0
-COMMIT_S: Final = 8.0
+COMMIT_S: Final = 30.0
+TRANSACTION_MS: Final = 45_000  # What is written waits for what is read, and commits take time.
+TRANSACTION_RECORDS: Final = 5_000
 COORDINATOR_S: Final = 15.0
 _NO_GROUP = frozenset({KafkaError.GROUP_ID_NOT_FOUND})
 _NO_COORDINATOR = frozenset(
     {KafkaError.COORDINATOR_NOT_AVAILABLE, KafkaError.COORDINATOR_LOAD_IN_PROGRESS, KafkaError.NOT_COORDINATOR}
 )
 
+_SHUT_OUT = frozenset({KafkaError._FENCED, KafkaError.PRODUCER_FENCED, KafkaError.INVALID_PRODUCER_EPOCH})  # noqa: SLF001
 _IN_BULK: Final = {"linger.ms": 20, "queue.buffering.max.kbytes": 64 * 1024}
 Committed = tuple[int, str]  # Offset and metadata.
 
@@ -103,12 +106,13 @@ class RelocationKafka:
     def bounds(self, topic: str, partitions: int) -> Mapping[int, tuple[int, int]]:
         """Return first offset and end of each partition, once no transaction is open there.
 
+        What was there when this was asked is waited for, and no more: publishers may begin transactions all the time.
         A transaction's marker may come a moment after its commit was acknowledged; it stands before the end.
         """
         parts = [TopicPartition(topic, number) for number in range(partitions)]
         give_up_at_s = time.monotonic() + SILENCE_S_MAX
+        high = self._offsets(parts, OffsetSpec.latest(), IsolationLevel.READ_UNCOMMITTED)  # type: ignore[no-untyped-call]
         while True:
-            high = self._offsets(parts, OffsetSpec.latest(), IsolationLevel.READ_UNCOMMITTED)  # type: ignore[no-untyped-call]
             stable = self._offsets(parts, OffsetSpec.latest(), IsolationLevel.READ_COMMITTED)  # type: ignore[no-untyped-call]
             if all(stable[number] >= end for number, end in high.items()):
                 break
@@ -166,71 +170,65 @@ class RelocationKafka:
             raise self._trouble.because(what, error) from error
 
 
-class BulkWriter:
-    """Writes any number of records outside transactions; those of one partition stay in order."""
-
-    def __init__(self, config: Config) -> None:
-        """`config` is `plain_producer_config`."""
-        self._trouble = Trouble()
-        self._producer = Producer({**config, **_IN_BULK, "error_cb": self._trouble})
-        self._failure: KafkaError | None = None
-
-    def write(self, record: OutputRecord) -> None:
-        """Take a record; raises what became of an earlier one."""
-        self._raise()
-        headers: Any = list(record.headers) or None
-        assert record.partition is not None, "a move chooses partitions itself"
-        while True:
-            try:
-                self._producer.produce(
-                    record.topic, record.value, record.key, record.partition, self._delivered, headers=headers
-                )
-                break
-            except BufferError:
-                self._producer.poll(0.1)
-                self._raise()
-            except KafkaException as error:  # Before it is sent at all: it is too large.
-                raise self._trouble.because(f"writing to {record.topic}", error) from error
-        self._producer.poll(0)
-
-    def flush(self) -> None:
-        """Wait until the cluster has everything; raises BrokerUnavailable."""
-        left = self._producer.flush(FLUSH_S)
-        self._raise()
-        if left:
-            raise self._trouble.because("writing", TimeoutError())
-
-    def _delivered(self, error: KafkaError | None, _: Message) -> None:
-        self._failure = self._failure or error
-
-    def _raise(self) -> None:
-        if self._failure is not None:
-            raise self._trouble.because("writing", self._failure)
-
-
-class SwitchProducer:
-    """Writes a few records all at once; who comes later with the same name fences who came before."""
+class FencedWriter:
+    """Writes for one deployment, in transactions only: who comes later with its name shuts out who came before."""
 
     def __init__(self, config: Config, timeout_s: float) -> None:
         """`config` is `producer_config`."""
         self._trouble = Trouble()
-        self._producer = Producer({**config, "error_cb": self._trouble})
-        self._timeout_s = timeout_s
+        own = {**config, **_IN_BULK, "transaction.timeout.ms": TRANSACTION_MS, "error_cb": self._trouble}
+        self._producer = Producer(own)
+        self._held = 0  # Records of the transaction that is open.
         self._done("transactions", lambda: self._producer.init_transactions(timeout_s))
 
-    def write(self, records: Sequence[OutputRecord]) -> None:
+    def together(self, records: Iterable[OutputRecord]) -> None:
         """Write all of these records, or none; after an error only what is there tells which."""
-        self._done("a transaction", self._producer.begin_transaction)
+        self.flush()
         for record in records:
-            assert record.partition is not None, "a move chooses partitions itself"
-            self._producer.produce(record.topic, record.value, record.key, record.partition)
-        self._done("the last step", lambda: self._producer.commit_transaction(COMMIT_S))
+            self._produce(record)
+        self.flush()
+
+    def add(self, record: OutputRecord) -> None:
+        """Take one of many records, visible some thousands at a time; each partition keeps its order."""
+        self._produce(record)
+        if self._held >= TRANSACTION_RECORDS:
+            self.flush()
+
+    def flush(self) -> None:
+        """Make visible what was taken."""
+        if self._held:
+            self._done("a transaction", lambda: self._producer.commit_transaction(COMMIT_S))
+            self._held = 0
+
+    def close(self) -> None:
+        """Take back what is not visible yet."""
+        if self._held:
+            with suppress(KafkaException):  # Then whoever comes next with this name does it, or time.
+                self._producer.abort_transaction(COMMIT_S)
+
+    def _produce(self, record: OutputRecord) -> None:
+        partition = record.partition
+        assert partition is not None, "a move chooses partitions itself"
+        headers: Any = list(record.headers) or None
+        if not self._held:
+            self._done("a transaction", self._producer.begin_transaction)
+        self._held += 1
+
+        def produce() -> None:
+            self._producer.produce(record.topic, record.value, record.key, partition, headers=headers)
+
+        while True:
+            try:
+                self._done(f"writing to {record.topic}", produce)
+                break
+            except BufferError:
+                self._producer.poll(0.1)
 
     def _done(self, what: str, call: Callable[[], object]) -> None:
         try:
             call()
         except KafkaException as error:
             cause: KafkaError = error.args[0]
-            if cause.code() in {KafkaError._FENCED, KafkaError.PRODUCER_FENCED, KafkaError.INVALID_PRODUCER_EPOCH}:  # noqa: SLF001
+            if cause.code() in _SHUT_OUT:
                 raise FatalError("another command moves this deployment; let it end, and look again") from error
             raise self._trouble.because(what, error) from error

@@ -40,6 +40,7 @@ class Part:
     positions: tuple[StoredPosition, ...]  # By partition, without a seal.
     committed: Mapping[int, tuple[int, str]]  # The group's offsets and what stood beside them.
     state_ends: tuple[int, ...]
+    input_ends: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +64,7 @@ class Header:
 def write_snapshot(path: Path, header: Header, items: Iterable[Item]) -> int:
     """Write a snapshot and return how many items it has; the file has its name once it is whole, and on disk.
 
-    Raises FatalError where it cannot be written, or is there already.
+    Raises FatalError where it cannot be written, or is there already, and what `items` raises.
     """
     if path.exists():
         raise FatalError(f"{path} is there already; name another file")
@@ -89,6 +90,8 @@ def write_snapshot(path: Path, header: Header, items: Iterable[Item]) -> int:
         _sync_directory(path.parent)
     except OSError as error:
         raise FatalError(f"{path} cannot be written: {error.strerror}") from error
+    finally:
+        part.unlink(missing_ok=True)
     return count
 
 
@@ -179,6 +182,7 @@ def _header_json(header: Header) -> Mapping[str, Any]:
                 "positions": [[position.offset, position.partitions, position.past] for position in part.positions],
                 "committed": [[number, *committed] for number, committed in sorted(part.committed.items())],
                 "stateEnds": part.state_ends,
+                "inputEnds": part.input_ends,
             }
             for part in header.parts
         ],
@@ -210,6 +214,7 @@ def _part(value: Mapping[str, Any]) -> Part:
         ),
         committed={int(number): (int(offset), str(metadata)) for number, offset, metadata in value["committed"]},
         state_ends=tuple(int(end) for end in value["stateEnds"]),
+        input_ends=tuple(int(end) for end in value["inputEnds"]),
     )
 
 

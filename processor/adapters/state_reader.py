@@ -13,7 +13,7 @@ from processor.core.launch_parts import DOUBTFUL, HEAD, ISSUED, SEEN, since_of
 from processor.core.messages import Observed, Prepared
 from processor.core.model import Instant
 from processor.core.state import Candidate, Issued, Launching
-from processor.engine.entries import PARKED_PREFIX, POSITION_KEY, split_key, unpack
+from processor.engine.entries import PARKED_PREFIX, POSITION_KEY, SEAL_KEY, split_key, unpack
 from processor.engine.ports import InputRecord
 
 LINK_STATE = "issued"  # Its end user has a link or token.
@@ -107,7 +107,7 @@ class StateView:
     def fold(self, record: InputRecord) -> None:
         """Fold one record; the last of a storage key counts."""
         storage = (record.key or b"").decode(errors="replace")
-        if storage == POSITION_KEY:
+        if storage in {POSITION_KEY, SEAL_KEY}:
             return
         key, name = split_key(storage)
         known = self._keys.setdefault(key, _Key(record.partition))

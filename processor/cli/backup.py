@@ -18,7 +18,8 @@ from processor.cli.migrate import (
 )
 from processor.cli.output import AsJson, complain, say, say_json
 from processor.cli.starting import now, overrides_of, settings_for
-from processor.roles import relocation
+from processor.roles import relocation, relocation_restore
+from processor.roles.relocation_session import tools_for
 from processor.settings_loading import Need
 
 backup_app = typer.Typer(add_completion=False, rich_markup_mode=None)
@@ -37,7 +38,7 @@ def backup(
 ) -> None:
     """Write a stopped deployment to a file: its state, what it has not read yet, its pauses."""
     settings = settings_for(Need.KAFKA, overrides=overrides_of(bootstrap_servers))
-    with relocation.tools_for(settings, complain) as tools:
+    with tools_for(settings, complain) as tools:
         header, count = relocation.back_up(settings, file, tools, new_id, now(), is_sealing=seal)
     if as_json:
         told = {"file": str(file), "madeAt": header.made_at, "items": count, "isSealed": header.is_sealed}
@@ -72,6 +73,6 @@ def restore(  # noqa: PLR0917  # its options
     header = snapshot.header
     if not header.is_sealed and not yes and not dry_run:
         typer.confirm(f"Did {header.application_id} never run again after {header.made_at}?", abort=True, err=True)
-    with relocation.tools_for(settings, complain) as tools:
-        moved = relocation.restore(settings, snapshot, tools, is_dry=dry_run)
+    with tools_for(settings, complain) as tools:
+        moved = relocation_restore.restore(settings, snapshot, tools, is_dry=dry_run)
     tell_moved(moved, settings, is_dry=dry_run, as_json=as_json)

@@ -10,6 +10,7 @@ from processor.cli.output import AsJson, complain, say, say_json, say_table
 from processor.cli.starting import overrides_of, settings_for
 from processor.roles import relocation
 from processor.roles.relocation import Moved
+from processor.roles.relocation_session import tools_for
 from processor.settings import Settings
 from processor.settings_loading import Need
 
@@ -44,7 +45,7 @@ def migrate(  # noqa: PLR0917  # its options
     new = settings_for(
         Need.KAFKA, overrides={**overrides, **moved_overrides(to_application_id, partitions, requests_topic)}
     )
-    with relocation.tools_for(old, complain) as tools:
+    with tools_for(old, complain) as tools:
         moved = relocation.migrate(old, new, tools, new_id, is_dry=dry_run)
     tell_moved(moved, new, is_dry=dry_run, as_json=as_json)
 
@@ -55,7 +56,7 @@ def unseal(yes: Yes = False, as_json: AsJson = False, bootstrap_servers: Brokers
     if not yes:
         question = f"Is nothing running, and will nothing ever run, that was made of {settings.application_id}?"
         typer.confirm(question, abort=True, err=True)
-    with relocation.tools_for(settings, complain) as tools:
+    with tools_for(settings, complain) as tools:
         relocation.unseal(settings, tools)
     if as_json:
         say_json({"unsealed": settings.application_id})

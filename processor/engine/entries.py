@@ -8,13 +8,14 @@ under `NUL position` holds the partition's position; it closes every transaction
 import json
 import struct
 from dataclasses import dataclass
-from typing import Any
 
 from processor.engine.ports import Entry, Headers
 from processor.errors import PoisonError, StateUnreadable
 
 FORMAT = 1
+STOPPING_FORMAT = 0x53  # Of seals: builds from before there were any read format 1 alone, and stop.
 POSITION_KEY = "\x00position"
+SEAL_KEY = "\x00seal"
 SEPARATOR = "\x00"
 PARKED_PREFIX = "!parked/"  # Sorts before every part of a machine, so parked facts are tried first.
 
@@ -57,17 +58,17 @@ def split_key(storage: str) -> tuple[str, str]:
     return key, part
 
 
-def pack(entry: Entry) -> bytes:
+def pack(entry: Entry, record_format: int = FORMAT) -> bytes:
     """Return an entry as the bytes of a state record's value."""
     flags = 0 if entry.due_at is None else _TIMER
     flags |= _EVIDENCE if entry.is_behind_evidence else 0
     flags |= _WAITING if entry.is_waiting else 0
-    return _HEADER.pack(FORMAT, entry.gauge, flags, entry.due_at or 0) + entry.body
+    return _HEADER.pack(record_format, entry.gauge, flags, entry.due_at or 0) + entry.body
 
 
 def unpack(value: bytes) -> Entry:
     """Return the entry in a state record's value; raises StateUnreadable for a newer format."""
-    if len(value) < _HEADER.size or value[0] != FORMAT:
+    if len(value) < _HEADER.size or value[0] not in {FORMAT, STOPPING_FORMAT}:
         raise StateUnreadable(f"state record of format {value[:1].hex() or 'none'}; this build reads format {FORMAT}")
     _, gauge, flags, due_at = _HEADER.unpack_from(value)
     return Entry(
@@ -80,24 +81,12 @@ def unpack(value: bytes) -> Entry:
 
 
 @dataclass(frozen=True, slots=True)
-class Seal:
-    """Why nobody may go on from a position, in a sentence, and the id of the move that it belongs to."""
-
-    text: str
-    move_id: str
-
-
-@dataclass(frozen=True, slots=True)
 class StoredPosition:
-    """The next input offset to be decided, how many partitions the input had, and where it stood before.
-
-    A sealed one stops every instance that would go on from it.
-    """
+    """The next input offset to be decided, how many partitions the input had, and where it stood before."""
 
     offset: int
     partitions: int
     past: tuple[tuple[int, int], ...] = ()
-    seal: Seal | None = None
 
     def moved(self, offset: int, now: int) -> "StoredPosition":
         """Return the position moved on, with a coarse history of at most some eight days."""
@@ -113,14 +102,8 @@ class StoredPosition:
 
 
 def position_entry(position: StoredPosition) -> Entry:
-    """Return a position as the entry that stands under `POSITION_KEY`.
-
-    A sealed one says that the input had no partitions: that stops builds too which know of no seals.
-    """
-    fields: dict[str, Any] = {"offset": position.offset, "partitions": position.partitions, "past": position.past}
-    if position.seal is not None:
-        seal = {"text": position.seal.text, "moveId": position.seal.move_id, "partitions": position.partitions}
-        fields |= {"partitions": 0, "seal": seal}
+    """Return a position as the entry that stands under `POSITION_KEY`."""
+    fields = {"offset": position.offset, "partitions": position.partitions, "past": position.past}
     return Entry(0, None, is_behind_evidence=False, is_waiting=False, body=json.dumps(fields).encode())
 
 
@@ -129,10 +112,6 @@ def position_in(entry: Entry) -> StoredPosition:
     try:
         fields = json.loads(entry.body)
         past = tuple((int(at), int(offset)) for at, offset in fields["past"])
-        if "seal" not in fields:
-            return StoredPosition(int(fields["offset"]), int(fields["partitions"]), past)
-        seal = fields["seal"]
-        sealed = Seal(str(seal["text"]), str(seal["moveId"]))
-        return StoredPosition(int(fields["offset"]), int(seal["partitions"]), past, sealed)
+        return StoredPosition(int(fields["offset"]), int(fields["partitions"]), past)
     except (ValueError, KeyError, TypeError) as error:
         raise StateUnreadable("the position record of a state partition is not readable") from error

@@ -8,7 +8,7 @@ offset of the moment would miss what is being committed.
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from processor.engine.entries import POSITION_KEY, StoredPosition, position_in, unpack
+from processor.engine.entries import POSITION_KEY, SEAL_KEY, StoredPosition, position_in, unpack
 from processor.engine.partition import EVIDENCE_WAIT_MS, Partition, Phase
 from processor.engine.ports import (
     Change,
@@ -22,6 +22,7 @@ from processor.engine.ports import (
     Position,
     Store,
 )
+from processor.engine.seals import seal_in
 from processor.errors import BrokerUnavailable, StateUnreadable
 
 BATCH_RECORDS = 2_000
@@ -173,7 +174,10 @@ class Restorer:
         return restore.partition
 
     def _place(self, restore: _Restore, low: int, high: int, partitions: int) -> None:
-        """Say where reading goes on; raises StateUnreadable when state and offsets contradict each other."""
+        """Say where reading goes on; raises StateUnreadable for what is sealed, or contradicts the offsets."""
+        seal = restore.store.get(SEAL_KEY)
+        if seal is not None:
+            raise StateUnreadable(seal_in(seal).text)
         entry = restore.store.get(POSITION_KEY)
         stored = position_in(entry) if entry is not None else None
         offset = start_of(stored, restore.committed, low, high, partitions)
@@ -197,8 +201,6 @@ def start_of(stored: StoredPosition | None, committed: Position | None, low: int
         )
     if stored is None:
         return low
-    if stored.seal is not None:
-        raise StateUnreadable(stored.seal.text)
     if stored.partitions != partitions:
         raise StateUnreadable(
             f"the input topic has {partitions} partitions but the state was written for {stored.partitions}: keyed "

@@ -1,16 +1,15 @@
 """A stopped deployment as it is read to be moved: its state, the unread rest of its input, its pauses.
 
-A seal is a position that no instance goes on from. It is written where the state was read to, before anything is taken
-elsewhere, and it keeps the position: so what was sealed can be opened again, until it has moved.
+It is sealed before anything is taken elsewhere. A seal stands beside the positions and changes none: so what was sealed
+can be opened again, until it has moved.
 """
 
 import base64
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Final
 
 from processor.adapters.codec import Codec
@@ -25,7 +24,7 @@ from processor.adapters.relocation import (
     is_hashed,
     partition_of,
 )
-from processor.adapters.relocation_kafka import RelocationKafka, SwitchProducer
+from processor.adapters.relocation_kafka import FencedWriter, RelocationKafka
 from processor.adapters.snapshot_file import Header, Part
 from processor.adapters.store_rocks import RocksStore
 from processor.adapters.topics import TopicAdmin
@@ -34,8 +33,8 @@ from processor.core.state import Preparing
 from processor.engine.entries import (
     PARKED_PREFIX,
     POSITION_KEY,
+    SEAL_KEY,
     SEPARATOR,
-    Seal,
     StoredPosition,
     pack,
     position_entry,
@@ -46,10 +45,14 @@ from processor.engine.entries import (
 )
 from processor.engine.ports import Change, InputRecord, OutputRecord, Position
 from processor.engine.restore import start_of
+from processor.engine.seals import Seal, SealKind, seal_in, seal_value
 from processor.errors import FatalError, ProcessorError, StateUnreadable
+from processor.roles.relocation_session import Tools
 from processor.settings import DECIDERS, Settings
 
 BATCH_RECORDS: Final = 2_000
+OWN_KEYS: Final = frozenset({POSITION_KEY, SEAL_KEY})  # Of a partition; they do not move.
+FROM_OUTSIDE: Final = "completion"  # The decider into whose input processes write that no seal reaches.
 SAMPLED: Final = 200  # Of each partition of the requests topic.
 
 
@@ -122,32 +125,28 @@ def check_stopped(places: Sequence[Place], kafka: RelocationKafka) -> None:
 class Source:
     """One deployment; copies of its state lie in a directory of their own until it is closed."""
 
-    def __init__(
-        self,
-        settings: Settings,
-        kafka: RelocationKafka,
-        admin: TopicAdmin,
-        directory: Path,
-        tell: Callable[[str], None],
-    ) -> None:
+    def __init__(self, settings: Settings, tools: Tools, *, takes_requests: bool = True) -> None:
+        """`takes_requests` says whether unread requests move too, or stay in their topic."""
         self.places = places_of(settings)
         self.positions: dict[tuple[str, int], StoredPosition] = {}
         self.entries: Counter[str] = Counter()
         self.seal: Seal | None = None
         # Somebody may have added partitions to an input, which nobody has read then.
-        self.counts, self.inputs = partitions_of(self.places, admin)
+        self.counts, self.inputs = partitions_of(self.places, tools.admin)
         for place in self.places:
             if self.counts[place.decider] > self.inputs[place.decider]:
                 raise Contradiction(_uneven(place, self.counts, self.inputs))
         self._settings = settings
-        self._kafka = kafka
-        self._admin = admin
-        self._directory = directory
-        self._tell = tell
+        self._kafka = tools.kafka
+        self._admin = tools.admin
+        self._directory = tools.directory / "source"
+        self._tell = tools.tell
         self._codec = Codec(write_format=settings.state.write_format)
         self._ends: dict[tuple[str, int], int] = {}
         self._starts: dict[tuple[str, int], int] = {}  # Of input partitions that have no state.
         self._input_ends: dict[tuple[str, int], int] = {}
+        self._control_ends: Mapping[int, tuple[int, int]] = {}
+        self._takes_requests = takes_requests
 
     # --- reading ---------------------------------------------------------------------------------------------
 
@@ -161,28 +160,30 @@ class Source:
             inputs = self._kafka.bounds(place.input_topic, self.inputs[place.decider])
             committed = self._kafka.committed(place.group, place.input_topic, count)
             for number in range(count):
-                stored = self._read_state(place, number, *bounds[number])
-                seals.add(None if stored is None else stored.seal)
-                opened = None if stored is None else replace(stored, seal=None)
+                stored, seal = self._read_state(place, number, *bounds[number])
+                if seal is not None and seal.kind is SealKind.UNFINISHED:
+                    raise Contradiction(seal.text)
+                seals.add(seal)
                 known = None if number not in committed else Position(*committed[number])
                 try:
-                    offset = start_of(opened, known, *inputs[number], count)
+                    offset = start_of(stored, known, *inputs[number], count)
                 except StateUnreadable as error:
                     raise Contradiction(f"{place.state_topic}[{number}]: {error}") from error
-                self.positions[place.decider, number] = opened or StoredPosition(offset, count)
+                self.positions[place.decider, number] = stored or StoredPosition(offset, count)
             self._starts |= {(place.decider, number): low for number, (low, _) in inputs.items() if number >= count}
+            self._input_ends |= {(place.decider, number): high for number, (_, high) in inputs.items()}
             self._tell(f"{place.state_topic}: {self.entries[place.decider]} entries in {count} partitions")
         if len(seals) > 1:
             raise Contradiction("some partitions are sealed and others are not: the state was written to by hand")
         (self.seal,) = seals
 
-    def _read_state(self, place: Place, number: int, low: int, end: int) -> StoredPosition | None:
+    def _read_state(self, place: Place, number: int, low: int, end: int) -> tuple[StoredPosition | None, Seal | None]:
         with closing(self._store(place.decider, number)) as store:
             keep_latest(store, self._kafka.read(place.state_topic, number, low, end))
             self._ends[place.decider, number] = end
-            self.entries[place.decider] += sum(1 for storage, _ in store.scan("") if storage != POSITION_KEY)
-            found = store.get(POSITION_KEY)
-            return None if found is None else position_in(found)
+            self.entries[place.decider] += sum(1 for storage, _ in store.scan("") if storage not in OWN_KEYS)
+            position, seal = store.get(POSITION_KEY), store.get(SEAL_KEY)
+            return None if position is None else position_in(position), None if seal is None else seal_in(seal)
 
     def header(self, move_id: str, made_at: str) -> Header:
         """Return what a snapshot says of this deployment."""
@@ -206,6 +207,7 @@ class Source:
             positions=tuple(self.positions[place.decider, number] for number in range(count)),
             committed=self._kafka.committed(place.group, place.input_topic, count),
             state_ends=tuple(self._ends[place.decider, number] for number in range(count)),
+            input_ends=tuple(self._input_ends[place.decider, number] for number in range(self.inputs[place.decider])),
         )
 
     def sample(self) -> Sample:
@@ -218,17 +220,18 @@ class Source:
                 elsewhere += record.key is not None and number not in {partition_of(record.key, n) for n in counts}
         return Sample(without_key, elsewhere)
 
-    def items(self, *, with_requests: bool) -> Iterator[Item]:
-        """Give all that moves; unread requests only where they move too."""
+    def items(self) -> Iterator[Item]:
+        """Give all that moves, ending with the pauses; to be gone through to its end before `check_still`."""
         for place in self.places:
             for number in range(self.counts[place.decider]):
                 yield from self._state(place, number)
         for place in self.places:
-            if place.decider != LANES or with_requests:
+            if place.decider != LANES or self._takes_requests:
                 yield from self._unread(place)
         pauses: dict[bytes, bytes | None] = {}
         topic = self._settings.topics.control
-        for number, (low, high) in self._kafka.bounds(topic, self._control_partitions()).items():
+        self._control_ends = self._kafka.bounds(topic, self._control_partitions())
+        for number, (low, high) in self._control_ends.items():
             for record in self._kafka.read(topic, number, low, high):
                 pauses[record.key or b""] = record.value
         yield from (ControlRecord(key, value) for key, value in pauses.items() if value is not None)
@@ -252,7 +255,7 @@ class Source:
         lane, message_key = "", None
         with closing(self._store(place.decider, number)) as store:
             for storage, entry in store.scan(""):
-                if storage == POSITION_KEY:
+                if storage in OWN_KEYS:
                     continue
                 key = split_key(storage)[0]
                 if key != lane:
@@ -292,61 +295,73 @@ class Source:
 
     # --- sealing ---------------------------------------------------------------------------------------------
 
-    def records(self, seal: Seal | None) -> list[OutputRecord]:
-        """Return the positions of all partitions under a seal, or open."""
+    def seals(self, seal: Seal | None) -> list[OutputRecord]:
+        """Return what seals all partitions, or opens them."""
         return [
-            position_record(place.state_topic, number, replace(self.positions[place.decider, number], seal=seal))
+            seal_record(place.state_topic, number, seal)
             for place in self.places
             for number in range(self.counts[place.decider])
         ]
 
-    def close_with(self, seal: Seal, switch: SwitchProducer) -> None:
+    def close_with(self, seal: Seal, writer: FencedWriter) -> None:
         """Seal every partition at once; raises StillRunning, with nothing sealed, when somebody wrote meanwhile."""
-        switch.write(self.records(seal))
+        writer.together(self.seals(seal))
         try:
             self._check_alone(seal)
             check_stopped(self.places, self._kafka)
         except StillRunning:
-            switch.write(self.records(None))
+            writer.together(self.seals(None))
             raise
         self.seal = seal
 
     def _check_alone(self, seal: Seal) -> None:
         """Read what the state got since it was read: our seal, and nothing else."""
-        others = 0
         for place in self.places:
             bounds = self._kafka.bounds(place.state_topic, self.counts[place.decider])
             for number, (_, high) in bounds.items():
                 for record in self._kafka.read(place.state_topic, number, self._ends[place.decider, number], high):
-                    is_position = record.value is not None and record.key == POSITION_KEY.encode()
-                    position = position_in(unpack(record.value or b"")) if is_position else None
-                    if position is not None and position.seal == seal:
-                        continue
-                    others += 1
-                    if position is not None and position.seal is None:
-                        self.positions[place.decider, number] = position
+                    if record.key != SEAL_KEY.encode() or record.value != seal_value(seal):
+                        raise StillRunning(
+                            "an instance wrote while the deployment was to stand still: stop it, and run this again"
+                        )
                 self._ends[place.decider, number] = high
-        if others:
-            raise StillRunning("an instance wrote while the deployment was to stand still: stop it, and run this again")
 
-    def check_still(self, *, with_requests: bool) -> None:
+    def check_still(self, *, is_for_later: bool = False) -> None:
         """Raise StillRunning when anything came since it was read that the copy does not hold.
 
-        New requests count only where the requests topic is left behind.
+        New requests count only where the requests topic is left behind, and not for a copy that is put in place later.
         """
         check_stopped(self.places, self._kafka)
         for place in self.places:
-            states = self._kafka.bounds(place.state_topic, self.counts[place.decider])
-            if any(end != self._ends[place.decider, number] for number, (_, end) in states.items()):
-                raise StillRunning(f"{place.state_topic} was written to meanwhile: stop every instance")
-            if place.decider == LANES and not with_requests:
-                continue
-            inputs = self._kafka.bounds(place.input_topic, self.inputs[place.decider])
-            if any(end != self._input_ends[place.decider, number] for number, (_, end) in inputs.items()):
-                raise StillRunning(
-                    f"{place.input_topic} was written to meanwhile: stop whoever writes there, ingestors too, and run "
-                    "this again"
-                )
+            self._check_end(place.state_topic, self._of(self._ends, place, self.counts))
+            if place.decider != LANES or (self._takes_requests and not is_for_later):
+                self._check_end(place.input_topic, self._of(self._input_ends, place, self.inputs))
+        self._check_end(self._settings.topics.control, {number: end for number, (_, end) in self._control_ends.items()})
+
+    def _of(self, ends: Mapping[tuple[str, int], int], place: Place, counts: Mapping[str, int]) -> Mapping[int, int]:
+        return {number: ends[place.decider, number] for number in range(counts[place.decider])}
+
+    def _check_end(self, topic: str, ends: Mapping[int, int]) -> None:
+        if {number: end for number, (_, end) in self._kafka.bounds(topic, len(ends)).items()} != ends:
+            raise StillRunning(
+                f"{topic} was written to meanwhile: stop whoever writes there, instances, ingestors and operators, and "
+                "run this again"
+            )
+
+    def farewell(self, seal: Seal) -> list[OutputRecord]:
+        """Return what ends this deployment: seals, and positions behind what was taken from the input of webhooks."""
+        place, positions = self.late()
+        behind = [position_record(place.state_topic, number, position) for number, position in positions.items()]
+        return [*self.seals(seal), *behind]
+
+    def late(self) -> tuple[Place, Mapping[int, StoredPosition]]:
+        """Return where webhooks still come in, and the positions behind what was taken."""
+        (place,) = [place for place in self.places if place.decider == FROM_OUTSIDE]
+        found = {number: self.positions[FROM_OUTSIDE, number] for number in range(self.counts[FROM_OUTSIDE])}
+        if self.seal is not None and self.seal.kind is SealKind.MOVED:  # Then a move wrote these positions.
+            return place, found
+        ends = self._of(self._input_ends, place, self.counts)
+        return place, {number: replace(position, offset=ends[number]) for number, position in found.items()}
 
     def _store(self, decider: str, number: int) -> RocksStore:
         return RocksStore(self._directory / decider / str(number))
@@ -367,3 +382,8 @@ def keep_latest(store: RocksStore, records: Iterable[InputRecord]) -> None:
 def position_record(topic: str, number: int, position: StoredPosition) -> OutputRecord:
     """Return the record of a position in a state topic."""
     return OutputRecord(topic, POSITION_KEY.encode(), pack(position_entry(position)), (), number)
+
+
+def seal_record(topic: str, number: int, seal: Seal | None) -> OutputRecord:
+    """Return the record that seals a state partition, or opens it."""
+    return OutputRecord(topic, SEAL_KEY.encode(), None if seal is None else seal_value(seal), (), number)

@@ -1,12 +1,12 @@
 """The place that a deployment moves to: empty at first, then unfinished, then whole, and nothing starts before.
 
-Each state partition begins with a sealed position of the move; what is written over and over again by attempts that
-were killed is the same each time. The last step replaces all of these positions at once.
+Its state topics come first and are sealed before anything else is there, and nothing starts without all topics. What is
+written over and over again by attempts that were killed is the same each time. The last step lifts all seals at once.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
@@ -22,28 +22,32 @@ from processor.adapters.relocation import (
     UnreadRecord,
     is_hashed,
 )
-from processor.adapters.relocation_kafka import BulkWriter, RelocationKafka
+from processor.adapters.relocation_kafka import FencedWriter, RelocationKafka
 from processor.adapters.store_rocks import RocksStore
 from processor.adapters.topic_rules import HeldTopic
 from processor.adapters.topic_specs import TopicSpec, topic_specs
 from processor.adapters.topics import TopicAdmin
-from processor.engine.entries import (
-    POSITION_KEY,
-    Seal,
-    StoredPosition,
-    pack,
-    position_in,
-    split_key,
-    unpack,
-)
-from processor.engine.ports import OutputRecord
+from processor.engine.entries import SEAL_KEY, StoredPosition, pack, split_key, unpack
+from processor.engine.ports import InputRecord, OutputRecord
+from processor.engine.seals import Seal, SealKind, seal_in
 from processor.errors import FatalError
 from processor.roles.relocation_lanes import HashedLanes
-from processor.roles.relocation_source import Place, check_stopped, counts_of, keep_latest, places_of, position_record
+from processor.roles.relocation_source import (
+    OWN_KEYS,
+    Place,
+    check_stopped,
+    counts_of,
+    keep_latest,
+    places_of,
+    position_record,
+    seal_record,
+)
 from processor.settings import DECIDERS, Settings
 
 TELL_EVERY: Final = 100_000
-UNFINISHED: Final = "a move to here is not complete: run it again; nothing may start here before it has ended"
+LATE_RECORDS: Final = 2_000
+CONTROL: Final = "control"  # Stands for a decider where pauses are counted.
+HELD_BACK: Final = StoredPosition(0, 0)  # Stops also builds that know of no seals: no input has 0 partitions.
 
 
 class TargetNotEmpty(FatalError):
@@ -76,7 +80,7 @@ class Target:
     @property
     def seal(self) -> Seal:
         """What keeps instances from starting here."""
-        return Seal(UNFINISHED, self.move_id)
+        return Seal(SealKind.UNFINISHED, self.move_id, self.settings.application_id)
 
     def specs(self) -> Sequence[TopicSpec]:
         """Return the topics that a deployment of this id has beside the public ones."""
@@ -92,98 +96,144 @@ class Target:
         held = {name: HeldTopic(name, count, 0, None) for name, count in counts.items()}
         return [spec for spec in specs if spec.name not in held], held
 
+    def find(self) -> None:
+        """Count the partitions of topics that are all there; raises Contradiction."""
+        self.counts = counts_of(self.places, self.admin)
+
     def check(self) -> None:
         """Raise unless it is empty, or as an earlier attempt of the same move left it."""
         check_stopped(self.places, self.kafka)
         held = self.missing()[1]
-        wanted = self.settings.topics.partitions
         for place in self.places:
-            there = held.get(place.input_topic)
-            if place.decider != LANES and there is not None and there.partitions != wanted:
-                raise TargetNotEmpty(
-                    f"{there.name} has {there.partitions} partitions, {wanted} are asked for: say --partitions "
-                    f"{there.partitions}, or delete the topics of {self.settings.application_id}"
-                )
-            if place.decider not in self.kept and place.input_topic in held:
+            self._check_counts(place, held)
+            if place.input_topic in held:
                 count = held[place.input_topic].partitions
                 if self.kafka.committed(place.group, place.input_topic, count):
                     raise TargetNotEmpty(f"group {place.group} has committed offsets: choose an id that was never used")
-            if place.state_topic in held:
-                self._check_place(place, held)
+        states = [place.state_topic for place in self.places if place.state_topic in held]
+        sealed = {self._check_state(topic, held[topic].partitions) for topic in states}
+        if sealed != {True}:
+            self._check_inputs(held)
 
-    def _check_place(self, place: Place, held: Mapping[str, HeldTopic]) -> None:
-        is_marked = False
-        for number, (low, end) in self.kafka.bounds(place.state_topic, held[place.state_topic].partitions).items():
-            found = self._seal_in(place, number, low, end)
-            if low < end and found != self.seal:
-                raise TargetNotEmpty(f"{place.state_topic} is not empty: choose another id, or delete its topics")
-            is_marked = is_marked or found == self.seal
-        if is_marked or place.decider in self.kept or place.input_topic not in held:
-            return
-        bounds = self.kafka.bounds(place.input_topic, held[place.input_topic].partitions)
-        if any(low < end for low, end in bounds.values()):
-            raise TargetNotEmpty(f"{place.input_topic} is not empty: it must be new, so that older requests come first")
+    def _check_counts(self, place: Place, held: Mapping[str, HeldTopic]) -> None:
+        """Raise where topics that are there have other counts than they will need; the requests topic has its own."""
+        wanted = self.settings.topics.partitions
+        if place.decider == LANES and place.input_topic in held:
+            wanted = held[place.input_topic].partitions
+        for topic in (place.input_topic, place.state_topic):
+            if topic in held and held[topic].partitions != wanted:
+                raise TargetNotEmpty(
+                    f"{topic} has {held[topic].partitions} partitions, {wanted} are asked for: say --partitions "
+                    f"{held[topic].partitions}, or delete the topics of {self.settings.application_id}"
+                )
 
-    def _seal_in(self, place: Place, number: int, low: int, end: int) -> Seal | None:
-        """Return the seal of a state partition as its last position has it."""
-        seal = None
-        for record in self.kafka.read(place.state_topic, number, low, end):
-            if record.key == POSITION_KEY.encode() and record.value is not None:
-                seal = position_in(unpack(record.value)).seal
-        return seal
+    def _check_state(self, topic: str, count: int) -> bool:
+        """Return whether a state topic is sealed for this move already; what an abort left is nothing."""
+        seals = []
+        for number, (low, end) in self.kafka.bounds(topic, count).items():
+            is_empty, seal = True, None
+            for record in self.kafka.read(topic, number, low, end):
+                is_empty = False
+                if record.key == SEAL_KEY.encode():
+                    seal = None if record.value is None else seal_in(unpack(record.value))
+            if not is_empty and seal != self.seal:
+                raise TargetNotEmpty(f"{topic} is not empty: choose another id, or delete its topics")
+            seals.append(seal)
+        return all(seal == self.seal for seal in seals)
 
-    def create(self) -> None:
-        """Make the topics that are missing."""
+    def _check_inputs(self, held: Mapping[str, HeldTopic]) -> None:
+        """Raise where something was written before this move began."""
+        inputs = [place.input_topic for place in self.places if place.decider not in self.kept]
+        for topic in (*inputs, self.settings.topics.control):
+            if topic in held and any(True for _ in self._all_of(topic, held[topic].partitions)):
+                raise TargetNotEmpty(f"{topic} is not empty: it must be new, so that older records come first")
+
+    def _all_of(self, topic: str, count: int) -> Iterator[InputRecord]:
+        for number, (low, end) in self.kafka.bounds(topic, count).items():
+            yield from self.kafka.read(topic, number, low, end)
+
+    def prepare(self, writer: FencedWriter) -> None:
+        """Make the topics that are missing so that nothing can start, and note where what is copied will begin.
+
+        An instance that waits for its topics begins when it finds them all: those of the state are there and sealed
+        before any other one is made.
+        """
+        states = {place.state_topic for place in self.places}
+        self._create(lambda topic: topic in states)
+        held = self.admin.counts(states)
+        writer.together(
+            record
+            for place in self.places
+            for number in range(held[place.state_topic])
+            for record in (
+                seal_record(place.state_topic, number, self.seal),
+                position_record(place.state_topic, number, HELD_BACK),
+            )
+        )
+        self.tell(f"{self.settings.application_id} is held back until everything is there")
+        self._create(lambda _: True)
+        self.find()
+        for place in self.places:
+            if place.decider not in self.kept:
+                for number, (_, end) in self.kafka.bounds(place.input_topic, self.counts[place.decider]).items():
+                    self._begins[place.decider, number] = end
+        check_stopped(self.places, self.kafka)
+
+    def _create(self, is_due: Callable[[str], bool]) -> None:
         specs, held = self.missing()
-        made = self.admin.create(specs, held)
-        self.counts = counts_of(self.places, self.admin)
-        for topic in made:
+        for topic in self.admin.create([spec for spec in specs if is_due(spec.name)], held):
             self.tell(f"{topic.name}: made with {topic.partitions} partitions")
 
-    def mark(self, writer: BulkWriter) -> None:
-        """Keep instances from starting here, and note where what is to be copied will begin."""
-        for place in self.places:
-            count = self.counts[place.decider]
-            for number in range(count):
-                writer.write(position_record(place.state_topic, number, StoredPosition(0, count, seal=self.seal)))
-        writer.flush()
-        for place in self.places:
-            for number, (_, end) in self.kafka.bounds(place.input_topic, self.counts[place.decider]).items():
-                self._begins[place.decider, number] = end
-
-    def fill(self, items: Iterable[Item], writer: BulkWriter) -> Tally:
+    def fill(self, items: Iterable[Item], writer: FencedWriter) -> Tally:
         """Write everything to where it belongs, and return what must be there then."""
         tally, placement = Tally(), Placement(self.counts, self.kept)
+        stale = set(self._pauses())
         with HashedLanes(self.directory / "lanes", Codec(write_format=self.settings.state.write_format)) as lanes:
             for count, item in enumerate(items, start=1):
                 if isinstance(item, StateRecord) and self._is_gathered(item):
                     lanes.put(item)
                 else:
                     self._write(item, placement, writer, tally)
+                if isinstance(item, ControlRecord):
+                    stale.discard(item.key)
                 if count % TELL_EVERY == 0:
                     self.tell(f"{count} entries and records are written")
             for entry in lanes.items():
                 self._write(entry, placement, writer, tally)
+        for key in stale:  # An attempt that was killed copied it, and it was lifted since.
+            writer.add(OutputRecord(self.settings.topics.control, key, None, (), 0))
         writer.flush()
         return tally
+
+    def _pauses(self) -> Mapping[bytes, bytes]:
+        topic = self.settings.topics.control
+        found = {record.key or b"": record.value for record in self._all_of(topic, self.admin.counts([topic])[topic])}
+        return {key: value for key, value in found.items() if value is not None}
 
     def _is_gathered(self, record: StateRecord) -> bool:
         return record.decider not in self.kept and is_hashed(record.decider, split_key(record.storage)[0])
 
-    def _write(self, item: Item, placement: Placement, writer: BulkWriter, tally: Tally) -> None:
+    def _write(self, item: Item, placement: Placement, writer: FencedWriter, tally: Tally) -> None:
         match item:
             case StateRecord(decider=decider):
                 for number in placement.of_state(item):
                     topic = self._place(decider).state_topic
-                    writer.write(OutputRecord(topic, item.storage.encode(), item.value, (), number))
+                    writer.add(OutputRecord(topic, item.storage.encode(), item.value, (), number))
                     tally.entry(decider, number, item.storage, item.value)
-            case UnreadRecord(decider=decider):
-                at = placement.of_input(item)
-                if at is not None:
-                    writer.write(OutputRecord(self._place(decider).input_topic, item.key, item.value, item.headers, at))
-                    tally.record(at, item)
+            case UnreadRecord():
+                record = self.input_record(item, placement)
+                if record is not None and record.partition is not None:
+                    writer.add(record)
+                    tally.record(record.partition, item)
             case ControlRecord(key, value):
-                writer.write(OutputRecord(self.settings.topics.control, key, value, (), 0))
+                writer.add(OutputRecord(self.settings.topics.control, key, value, (), 0))
+                tally.entry(CONTROL, 0, key.decode(errors="replace"), value)
+
+    def input_record(self, item: UnreadRecord, placement: Placement | None = None) -> OutputRecord | None:
+        """Return an unread record as it stands here; None where its topic stays."""
+        at = (placement or Placement(self.counts, self.kept)).of_input(item)
+        topic = self._place(item.decider).input_topic
+        return None if at is None else OutputRecord(topic, item.key, item.value, item.headers, at)
 
     def _place(self, decider: str) -> Place:
         return self.places[DECIDERS.index(decider)]
@@ -200,9 +250,10 @@ class Target:
             for number, (_, end) in self.kafka.bounds(place.input_topic, count).items():
                 begin = self._begins[place.decider, number]
                 for record in self.kafka.read(place.input_topic, number, begin, end):
-                    unread = UnreadRecord(place.decider, number, record.key, record.value, record.headers)
-                    found.record(number, unread)
+                    found.record(number, _unread(place, number, record))
             self.tell(f"{place.state_topic}: read back")
+        for key, value in self._pauses().items():
+            found.entry(CONTROL, 0, key.decode(errors="replace"), value)
         differences = list(written.differences(found))
         if differences:
             raise CopyIncomplete(
@@ -214,13 +265,14 @@ class Target:
         with TemporaryDirectory(dir=self.directory) as directory, closing(RocksStore(Path(directory))) as store:
             keep_latest(store, self.kafka.read(place.state_topic, number, low, end))
             for storage, entry in store.scan(""):
-                if storage != POSITION_KEY:
+                if storage not in OWN_KEYS:
                     found.entry(place.decider, number, storage, pack(entry))
-                elif position_in(entry).seal != self.seal:
-                    raise CopyIncomplete(f"{place.state_topic}[{number}] is no longer held back for this move")
+            seal = store.get(SEAL_KEY)
+            if seal is None or seal_in(seal) != self.seal:
+                raise CopyIncomplete(f"{place.state_topic}[{number}] is no longer held back for this move")
 
-    def positions(self, kept: Mapping[tuple[str, int], StoredPosition]) -> list[OutputRecord]:
-        """Return the positions to begin at: with these everything is whole, and may start.
+    def opened(self, kept: Mapping[tuple[str, int], StoredPosition]) -> list[OutputRecord]:
+        """Return the positions to begin at, without the seals: with these everything is whole, and may start.
 
         What is copied begins behind what an attempt left that was killed. In a requests topic nothing is passed over:
         upstream may publish there already, and what is repeated is recognised.
@@ -228,7 +280,7 @@ class Target:
         found = []
         for place in self.places:
             count = self.counts[place.decider]
-            firsts = self.kafka.bounds(place.input_topic, count)
+            firsts = {} if place.decider in self.kept else self.kafka.bounds(place.input_topic, count)
             for number in range(count):
                 if place.decider in self.kept:
                     position = kept[place.decider, number]
@@ -237,4 +289,34 @@ class Target:
                     begin = low if place.decider == LANES else self._begins[place.decider, number]
                     position = StoredPosition(begin, count)
                 found.append(position_record(place.state_topic, number, position))
+                found.append(seal_record(place.state_topic, number, None))
         return found
+
+    def carry_late(self, place: Place, positions: Mapping[int, StoredPosition], writer: FencedWriter) -> int:
+        """Copy what was written to an input of the old place since a move had taken it; return how many records.
+
+        The position behind each bunch is written with it, so that nothing is copied twice, nor forgotten.
+        """
+        found = 0
+
+        def write(bunch: list[OutputRecord], number: int, offset: int) -> None:
+            position = replace(positions[number], offset=offset)
+            writer.together([*bunch, position_record(place.state_topic, number, position)])
+
+        for number, (_, end) in self.kafka.bounds(place.input_topic, len(positions)).items():
+            bunch: list[OutputRecord] = []
+            for record in self.kafka.read(place.input_topic, number, positions[number].offset, end):
+                copied = self.input_record(_unread(place, number, record))
+                assert copied is not None, "only requests stay where they are"
+                bunch.append(copied)
+                found += 1
+                if len(bunch) >= LATE_RECORDS:
+                    write(bunch, number, record.offset + 1)
+                    bunch = []
+            if bunch:
+                write(bunch, number, end)
+        return found
+
+
+def _unread(place: Place, number: int, record: InputRecord) -> UnreadRecord:
+    return UnreadRecord(place.decider, number, record.key, record.value, record.headers)

@@ -1,6 +1,7 @@
 """A deployment as a file: what goes in comes out, and nothing comes out of what is not whole."""
 
 import gzip
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,7 @@ HEADER = Header(
             positions=(StoredPosition(7, 2, ((1, 2), (3, 4))), StoredPosition(0, 2)),
             committed={0: (7, "token 5"), 1: (0, "")},
             state_ends=(9, 0),
+            input_ends=(7, 0),
         ),
     ),
 )
@@ -125,3 +127,15 @@ def test_a_snapshot_has_its_name_once_it_is_whole(tmp_path: Path) -> None:
         write_snapshot(tmp_path / "nowhere" / "x", HEADER, ITEMS)
     with pytest.raises(FatalError, match="cannot be read"):
         SnapshotFile(tmp_path / "nothing")
+
+
+def test_a_file_that_is_not_finished_has_no_name(tmp_path: Path) -> None:
+    """What goes wrong while it is written, at its very end too, leaves nothing that holds personal data."""
+
+    def items() -> Iterator[Item]:
+        yield ITEMS[0]
+        raise FatalError("it went on meanwhile")
+
+    with pytest.raises(FatalError, match="went on"):
+        write_snapshot(tmp_path / "deployment.snapshot", HEADER, items())
+    assert list(tmp_path.iterdir()) == []

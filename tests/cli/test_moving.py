@@ -13,8 +13,9 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewPartitions
 
 from processor.adapters.relocation import partition_of
-from processor.engine.entries import POSITION_KEY, Seal, StoredPosition, pack, position_entry, storage_key
+from processor.engine.entries import POSITION_KEY, SEAL_KEY, StoredPosition, pack, position_entry, storage_key
 from processor.engine.ports import Entry
+from processor.engine.seals import Seal, SealKind, seal_value
 from tests.cli.commands import Said, command, environment
 from tests.support.reading import all_records
 
@@ -71,6 +72,14 @@ def write_state(env: Env, decider: str, keys: list[str], position: StoredPositio
     assert producer.flush(10) == 0
 
 
+def write_seals(env: Env, decider: str, seal: Seal) -> None:
+    """Seal all state partitions of a decider."""
+    producer, topic = producer_of(env), f"{env['PROCESSOR_APPLICATION_ID']}.{decider}-state"
+    for number in range(PARTITIONS):
+        producer.produce(topic, seal_value(seal), SEAL_KEY.encode(), number)
+    assert producer.flush(10) == 0
+
+
 def entries(env: Env, application_id: str, decider: str) -> dict[int, set[str]]:
     """Return the keys of a decider's state by partition; the records of positions count as well."""
     found: dict[int, set[str]] = {}
@@ -106,7 +115,7 @@ def test_everything_lands_in_the_partition_of_its_key(old: Env) -> None:
     for decider in ("launch", "completion"):
         where = {storage_key(key, f"known/r-{key}"): partition_of(key.encode(), 5) for key in KEYS}
         found = entries(old, new_id(old), decider)
-        assert {storage: n for n, keys in found.items() for storage in keys - {POSITION_KEY}} == where
+        assert {storage: n for n, keys in found.items() for storage in keys - {POSITION_KEY, SEAL_KEY}} == where
         assert all(POSITION_KEY in found[number] for number in range(5))
         before = all_records(servers, input_topic(old, decider))
         after = all_records(servers, f"{new_id(old)}.{DECIDERS[decider]}")
@@ -154,15 +163,16 @@ def test_nothing_moves_while_an_instance_is_a_member(old: Env) -> None:
 def test_a_move_that_is_called_off_leaves_a_deployment_that_starts(old: Env) -> None:
     """The seal keeps the position; the unfinished target is refused to another move until its topics are gone."""
     for decider in DECIDERS:
-        text = f"this deployment is being moved to application id {new_id(old)}: run"
-        write_state(old, decider, [], StoredPosition(1, PARTITIONS, seal=Seal(text, "m-0")))
+        write_seals(old, decider, Seal(SealKind.MOVING, "m-0", new_id(old)))
     refused = command("topics", "migrate", "--to-application-id", "another", env=old)
     assert (refused.code, f"being moved to application id {new_id(old)}" in refused.err) == (1, True)
     assert command("topics", "unseal", "--yes", env=old).code == 0
     servers = old["PROCESSOR_KAFKA__BOOTSTRAP_SERVERS"]
     topic = f"{old['PROCESSOR_APPLICATION_ID']}.launch-state"
-    last = {record.partition: record.value for record in all_records(servers, topic)}
-    assert set(last.values()) == {pack(position_entry(StoredPosition(1, PARTITIONS)))}
+    last = {(record.partition, record.key): record.value for record in all_records(servers, topic)}
+    for number in range(PARTITIONS):
+        assert last[number, SEAL_KEY.encode()] is None
+        assert last[number, POSITION_KEY.encode()] == pack(position_entry(OPEN)), "as it was"
 
 
 def test_partitions_that_contradict_each_other_are_not_moved(old: Env) -> None:
@@ -170,7 +180,8 @@ def test_partitions_that_contradict_each_other_are_not_moved(old: Env) -> None:
     write_state(old, "launch", [], StoredPosition(99, PARTITIONS))
     said = migrate(old)
     assert (said.code, "made anew" in said.err) == (1, True)
-    write_state(old, "launch", [], StoredPosition(1, PARTITIONS, seal=Seal("x", "m")))
+    write_state(old, "launch", [])
+    write_seals(old, "launch", Seal(SealKind.MOVING, "m-0", new_id(old)))
     said = migrate(old)
     assert (said.code, "some partitions are sealed and others are not" in said.err) == (1, True)
 
@@ -249,7 +260,7 @@ def test_a_snapshot_is_restored_once_and_only_whole(old: Env, tmp_path: Path) ->
     assert restore(old, file, "--dry-run").code == 0
     done = restore(old, file)
     assert done.code == 0, done.err
-    assert sum(len(keys - {POSITION_KEY}) for keys in entries(old, new_id(old), "completion").values()) == 20
+    assert sum(len(keys - {POSITION_KEY, SEAL_KEY}) for keys in entries(old, new_id(old), "completion").values()) == 20
     twice = command("restore", str(file), "--to-application-id", "another", env=old)
     assert (twice.code, "would run workflows again" in twice.err) == (1, True)
 
@@ -279,3 +290,17 @@ def test_the_file_is_plain_lines_of_json(old: Env, tmp_path: Path) -> None:
     assert first["applicationId"] == old["PROCESSOR_APPLICATION_ID"]
     assert {item[0] for item in items} == {"s", "u"}
     assert last["end"]["items"] == len(items)
+
+
+def test_a_snapshot_without_a_webhook_is_not_restored(old: Env, tmp_path: Path) -> None:
+    """An ingestor took one in after it was written: the sealed deployment is written to a file again, with it."""
+    assert command("backup", str(tmp_path / "1.snapshot"), "--seal", env=old).code == 0
+    write_input(old, "completion", 1)
+    said = restore(old, tmp_path / "1.snapshot")
+    assert (said.code, "write the deployment to a file again" in said.err) == (1, True)
+    assert command("backup", str(tmp_path / "2.snapshot"), "--seal", env=old).code == 0
+    done = restore(old, tmp_path / "2.snapshot")
+    assert done.code == 0, done.err
+    write_input(old, "completion", 2)
+    again = migrate(old)
+    assert (again.code, "2 webhooks that came since are moved too" in again.err) == (1, True)

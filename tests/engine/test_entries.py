@@ -1,14 +1,12 @@
 """How parts and positions are written: what goes in comes out, and what a newer build wrote is refused."""
 
-import json
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from processor.engine.entries import (
+    FORMAT,
     PARKED_PREFIX,
-    Seal,
     StoredPosition,
     pack,
     position_entry,
@@ -18,6 +16,7 @@ from processor.engine.entries import (
     unpack,
 )
 from processor.engine.ports import Entry
+from processor.engine.seals import Seal, SealKind, seal_in, seal_value
 from processor.errors import StateUnreadable
 
 HOUR_MS = 3_600_000
@@ -50,12 +49,19 @@ def test_a_position_comes_back_with_its_history() -> None:
     assert position_in(position_entry(position)) == position
 
 
-def test_a_sealed_position_comes_back_and_stops_older_builds() -> None:
-    """Its seal and all else; a build that knows of no seals reads a number of partitions that no topic has."""
-    position = StoredPosition(7, 12, ((1, 2),), Seal("moved to elsewhere", "m-1"))
-    entry = position_entry(position)
-    assert position_in(entry) == position
-    assert json.loads(entry.body)["partitions"] == 0
+@pytest.mark.parametrize("kind", list(SealKind))
+def test_a_seal_comes_back_and_stops_builds_that_know_of_none(kind: SealKind) -> None:
+    """They read format 1 alone; only a target, where such a build may run later, is held back by its position."""
+    seal = Seal(kind, "m-1", "elsewhere")
+    assert seal_in(unpack(seal_value(seal))) == seal
+    assert (seal_value(seal)[0] == FORMAT) is (kind is SealKind.UNFINISHED)
+
+
+@pytest.mark.parametrize("body", [b"", b"{}", b'{"kind": "newer", "moveId": "m", "target": ""}', b"[]"])
+def test_a_seal_of_a_newer_build_stops_this_one(body: bytes) -> None:
+    """Whatever it says: nobody may go on there."""
+    with pytest.raises(StateUnreadable, match="newer build"):
+        seal_in(Entry(0, None, is_behind_evidence=False, is_waiting=False, body=body))
 
 
 @pytest.mark.parametrize("body", [b"", b"{}", b'{"offset": 1, "partitions": 1, "past": [[1]]}', b"[]"])

@@ -2,15 +2,15 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from random import Random
 
 import pytest
 
-from processor.engine.entries import POSITION_KEY, Seal, StoredPosition, pack, position_entry, storage_key
+from processor.engine.entries import POSITION_KEY, SEAL_KEY, StoredPosition, pack, position_entry, storage_key
 from processor.engine.partition import Partition, Phase
 from processor.engine.ports import Change, Checkpoint, Entry, OutputRecord, Owned, Position
 from processor.engine.restore import CHECKPOINT_AGE_MAX_MS, Restorer, start_of
+from processor.engine.seals import Seal, SealKind, seal_value
 from processor.errors import StateUnreadable
 from tests.engine.cluster import Cluster
 from tests.engine.toy import Toy
@@ -45,7 +45,6 @@ def test_reading_goes_on_where_the_state_stands(
         (STORED, None, 51, 100, 3, "deleted before it was read"),
         (STORED, None, 0, 49, 3, "made anew"),
         (STORED, None, 0, 100, 4, "use new topics"),
-        (replace(STORED, seal=Seal("moved to elsewhere", "m-1")), Position(50, "t"), 0, 100, 3, "^moved to elsewhere$"),
     ],
 )
 def test_a_contradiction_stops_the_partition(  # noqa: PLR0913, PLR0917  # the columns of the table
@@ -208,3 +207,22 @@ def test_state_of_a_newer_build_stops_that_partition_only() -> None:
     assert setting.turns(most=20) == []
     assert partition.phase is Phase.STOPPED
     assert not setting.restorer.is_busy
+
+
+def test_a_sealed_partition_stops_and_says_why_until_the_seal_is_lifted() -> None:
+    """Whatever was written beside the seal; and its position is then what it was."""
+    setting = Setting()
+    setting.cluster.publish(b"k", b"")
+    position = pack(position_entry(StoredPosition(1, 1)))
+    with setting.transaction() as rows:
+        rows += [(SEAL_KEY, seal_value(Seal(SealKind.MOVED, "m-1", "elsewhere"))), (POSITION_KEY, position)]
+    partition = setting.begin()
+    assert setting.turns(most=20) == []
+    assert partition.phase is Phase.STOPPED
+    assert any("was moved to application id elsewhere" in said for said in setting.watcher.said)
+    with setting.transaction() as rows:
+        rows.append((SEAL_KEY, None))
+    partition.close()
+    opened = setting.begin()
+    assert setting.turns() == [opened]
+    assert opened.next_offset == 1
