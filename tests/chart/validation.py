@@ -29,6 +29,7 @@ NEWEST = tuple(dict.fromkeys(map(major_minor, all_versions())))[-4:]
 KUBERNETES_VERSIONS = (chart().metadata["kubeVersion"].removeprefix(">=").removesuffix(".0-0"), *NEWEST)
 RELEASE, NAMESPACE = "onboarding", "identity"
 HELM_3 = "v3."
+HUNG_S = 300  # No test of speed: a command that still runs then never ends.
 
 Object = dict[str, Any]
 
@@ -72,7 +73,7 @@ def helm_3_text(name: str) -> str:
 
 def output(command: Sequence[str]) -> str:
     """Return the standard output of a command; its errors are told when it fails."""
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=HUNG_S, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
