@@ -30,6 +30,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Measure the pause of each partition while builds are replaced.")
     parser.add_argument("--rate", type=float, default=20, help="requests a second (default: 20)")
     parser.add_argument("--protocol", choices=("classic", "consumer"), default="classic")
+    parser.add_argument("--settle", type=float, default=10, help="minReadySeconds of the rollout (default: 10)")
     parser.add_argument("--same", action="store_true", help="replace this build by itself, for want of the history")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="rollout-") as temporary:
@@ -45,8 +46,8 @@ def main() -> None:
         servers, place = broker.bootstrap_servers, directory / "installation"
         with deployment(servers, place, before, rate=given.rate, settings=settings) as running:
             with running.load():
-                running.replace_all(CURRENT)
-                running.replace_all(before)
+                running.replace_all(CURRENT, given.settle)
+                running.replace_all(before, given.settle)
             running.await_results()
             report, found, windows = running.report(), running.pauses(), running.windows
         broker.stop()

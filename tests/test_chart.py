@@ -222,6 +222,16 @@ def test_the_ingestor_serves_until_load_balancers_have_forgotten_it() -> None:
     assert spec["terminationGracePeriodSeconds"] == 5 + ListenerLimits().drain_s + FLUSH_S + CLOSING_S
 
 
+@pytest.mark.parametrize("role", STATEFUL)
+@pytest.mark.parametrize("volumes", [False, True])
+def test_one_rebalance_is_over_before_the_next_pod_goes(role: str, *, volumes: bool) -> None:
+    """What has state waits after each pod of a rollout; the ingestor is in no group and waits for nothing."""
+    kind, values = ("StatefulSet" if volumes else "Deployment"), {role: {"persistence": {"enabled": volumes}}}
+    assert found(rendered(**values), kind, role)["spec"]["minReadySeconds"] == 10
+    assert "minReadySeconds" not in found(rendered(**{role: {"minReadySeconds": 0}}), "Deployment", role)["spec"]
+    assert "minReadySeconds" not in found(rendered(), "Deployment", "ingestor")["spec"]
+
+
 def test_a_rollout_moves_each_partition_once_and_misses_no_webhook() -> None:
     """Where there is state one pod after the other is replaced; for webhooks the new pod comes before the old goes."""
     objects = rendered()

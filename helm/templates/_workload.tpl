@@ -14,6 +14,9 @@ spec:
   {{- if not (include "onboarding-processor.isAutoscaled" .) }}
   replicas: {{ $values.replicas }}
   {{- end }}
+  {{- with $values.minReadySeconds }}
+  minReadySeconds: {{ . }}
+  {{- end }}
   selector:
     matchLabels:
       {{- include "onboarding-processor.selectorLabels" . | nindent 6 }}

@@ -67,17 +67,21 @@ class Deployment:
             self.world.wait_until(worker.is_ready, f"{worker.log_file.name} ready", READY_S)
         self._send_webhooks()
 
-    def replace_all(self, build: Build) -> list[int]:
-        """Stop each instance in order and start one of this build in its place; return how they ended."""
-        return [self._replace(worker, build) for worker in tuple(self.instances)]
+    def replace_all(self, build: Build, settle_s: float = 0) -> list[int]:
+        """Stop each instance in order and start one of this build in its place; return how they ended.
 
-    def _replace(self, worker: Worker, build: Build) -> int:
+        Each must have been ready for `settle_s` before the next one goes, as Kubernetes' minReadySeconds says.
+        """
+        return [self._replace(worker, build, settle_s) for worker in tuple(self.instances)]
+
+    def _replace(self, worker: Worker, build: Build, settle_s: float) -> int:
         began_at = milliseconds()
         self.instances.remove(worker)
         self._send_webhooks()  # As a Service does, which sends nothing more to a pod that is told to stop.
         code = worker.terminate(READY_S)
         self.start(build)
         self.await_ready()
+        time.sleep(settle_s)
         self.windows.append(Window(f"{worker.log_file.stem} by {build.name}", began_at, milliseconds()))
         return code
 
