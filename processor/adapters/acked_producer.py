@@ -36,7 +36,6 @@ DEFAULTS: Final[Mapping[str, ConfigValue]] = {
     "reconnect.backoff.max.ms": 1_000,
 }
 POLL_S: Final = 0.25
-STOP_S: Final = 5.0  # Twenty polls: a thread still in librdkafka while the interpreter ends can crash the process.
 FLUSH_S: Final = 0.05
 SCAN_S: Final = 1.5  # librdkafka looks for timed-out records once a second.
 ANY_PARTITION: Final = -1
@@ -190,7 +189,7 @@ class AckedProducer:
         """Take nothing more, wait for what is on its way, and say how many records the broker did not confirm."""
         self._is_closed = True
         left = self._producer.flush(budget_s)
-        self._thread.join(STOP_S)
+        self._thread.join(POLL_S * 4)
         return left
 
     def _enqueue(self, record: Record, report: Callable[[KafkaError | None], None]) -> None:

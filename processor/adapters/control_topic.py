@@ -23,7 +23,7 @@ VERSION: Final = 1
 POLL_S: Final = 0.25
 RETRY_S: Final = 1.0
 REQUEST_S: Final = 5.0
-STOP_S: Final = 5.0  # What is said or closed last; only who hangs takes so long.
+STOP_S: Final = 1.0
 
 
 def encode_standing(standing: Standing) -> bytes:
@@ -79,7 +79,6 @@ class ControlTopic:
         heard: Callable[[str, Standing | None], None],
         on_read: Callable[[], None],
         alarm: Callable[[str], None],
-        request_s: float = REQUEST_S,
     ) -> None:
         """`reader` is `reader_config`; the producer stays the caller's to close, after `close`."""
         self.is_read = False
@@ -89,7 +88,6 @@ class ControlTopic:
         self._heard = heard
         self._on_read = on_read
         self._alarm = alarm
-        self._request_s = request_s
         self._alarmed = ""
         self._positions: dict[int, int] = {}
         self._history: dict[str, Standing | None] = {}
@@ -112,8 +110,7 @@ class ControlTopic:
         """Stop reading; what was not said by now is not said."""
         self._is_stopped.set()
         if self._thread.ident is not None:
-            # A look-up that comes back while the interpreter ends takes the process with it (SIGSEGV): wait for it.
-            self._thread.join(self._request_s + STOP_S)
+            self._thread.join(STOP_S)  # Stuck in a look-up, it ends with the process.
 
     def _serve(self) -> None:
         while not self._is_stopped.is_set():
@@ -125,7 +122,7 @@ class ControlTopic:
 
     def _follow(self) -> None:
         """Read on from where the last reader stopped, until stopped."""
-        with _Reader(self._topic, self._config, self._positions, self._request_s) as reader:
+        with _Reader(self._topic, self._config, self._positions) as reader:
             while not self._is_stopped.is_set():
                 self._say()
                 message = reader.poll()

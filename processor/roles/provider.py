@@ -65,7 +65,6 @@ class ProviderSide:
             heard=self.profiles.heard,
             on_read=self.profiles.open,
             alarm=lambda why: log.warning("broker.unavailable", topic=settings.topics.control, reason=why),
-            request_s=settings.kafka.operation_timeout_s,
         )
 
     def caller(self, decider: str) -> ApiCaller:

@@ -1,7 +1,6 @@
 """The control topic: read whole, followed, spoken on; a broker that is away changes nothing of what is known."""
 
 import queue
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -170,25 +169,6 @@ def test_a_topic_that_comes_late_is_waited_for(bootstrap_servers: str, topic_pre
         assert not control.is_read
         make_topic(bootstrap_servers, topic, 1, cleanup_policy="compact")
         heard.until("read")
-
-
-def test_a_close_waits_for_the_look_up_that_is_under_way() -> None:
-    """No thread is left in librdkafka: one that comes back while the interpreter ends can crash the process."""
-    with producing(NOBODY) as producer:
-        control = ControlTopic(
-            "control",
-            config(NOBODY),
-            producer,
-            heard=lambda _, __: None,
-            on_read=lambda: None,
-            alarm=lambda _: None,
-            request_s=1.5,
-        )
-        before = set(threading.enumerate())
-        control.start()
-        [reader] = set(threading.enumerate()) - before
-        control.close()
-        assert not reader.is_alive()
 
 
 def test_commands_say_that_the_broker_does_not_answer() -> None:
