@@ -12,8 +12,8 @@ LOCAL_ONLY := not broker and not registry and not slow and not storm
 
 help:
 	@echo "make demo    run the whole job on embedded servers: ARGS='--bootstrap-servers … --requests FILE'"
-	@echo "make check   formatter, linters, types and the tests that need no server: under 20 s"
-	@echo "make test    every test, with a real broker and a real schema registry: about 11 min on two cores"
+	@echo "make check   formatter, linters, types and the tests that need no server: about a minute"
+	@echo "make test    every test, with a real broker and a real schema registry: about 25 min on two cores"
 	@echo "make image   build the image, by Docker, Podman or buildah: IMAGE=… IMAGE_ARGS='--build-arg PYTHON_IMAGE=…'"
 	@echo "make sbom    tell what the image carries beside its base, as CycloneDX, in dist/sbom.cdx.json"
 	@echo "make jars    fetch the broker and the registry that tests start (into .cache)"
