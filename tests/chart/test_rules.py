@@ -12,8 +12,9 @@ import yaml
 
 from tests.chart.alert_cases import CASES, Case, Series
 from tests.chart.metric_catalogue import exposition, selectors, unknown_names
-from tests.chart.validation import HUNG_S, missing, output
+from tests.chart.validation import HUNG_S, output
 from tests.support.chart import CHART, ROOT, found, refused, rendered
+from tests.support.servers import cannot_run
 
 RULES = CHART / "rules" / "onboarding.yaml"
 RUNBOOK = ROOT / "docs" / "alerts.md"
@@ -40,7 +41,7 @@ def shipped(**values: Any) -> list[dict[str, Any]]:  # noqa: ANN401  # as in val
 
 def promtool() -> str:
     """Return the command; skips where it is missing, and fails there in CI."""
-    return shutil.which("promtool") or missing("promtool is missing: apt-get install prometheus")
+    return shutil.which("promtool") or cannot_run("promtool is missing: apt-get install prometheus")
 
 
 def scoped(series: str, scope: dict[str, str]) -> str:

@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import jsonschema  # type: ignore[import-untyped]
-import pytest
 import yaml
 from kubernetes_validate.utils import all_versions, major_minor, schema_contents
 from referencing import Registry, Resource
 
 from tests.support.chart import CHART, ROOT, Values, chart
+from tests.support.servers import cannot_run
 
 CI_FILES = tuple(sorted((CHART / "ci").glob("*-values.yaml")))
 CI_NAMES = tuple(path.name.removesuffix("-values.yaml") for path in CI_FILES)
@@ -54,14 +54,7 @@ def helm_3() -> str:
         command = shutil.which("helm", path=str(folder))
         if command is not None and output([command, "version", "--short"]).startswith(HELM_3):
             return command
-    return missing("Helm 3 is missing: the package helm-binary brings it on Linux x86-64, elsewhere install helm 3")
-
-
-def missing(what: str) -> str:
-    """Skip the test, loudly; in CI nothing may be left out."""
-    if os.environ.get("CI"):
-        pytest.fail(what)
-    pytest.skip(what)
+    return cannot_run("Helm 3 is missing: the package helm-binary brings it on Linux x86-64, elsewhere install helm 3")
 
 
 @cache
@@ -140,7 +133,7 @@ def custom_schema(api_version: str, kind: str) -> dict[str, Any]:
     Raises LookupError where there is none; skips where the folder of such schemas is not there.
     """
     if not CRDS.is_dir():
-        missing("custom resources are not validated: their schemas are not beside this clone, in ../shared/crds")
+        cannot_run("custom resources are not validated: their schemas are not beside this clone, in ../shared/crds")
     group, _, version = api_version.partition("/")
     file = CRDS / group / f"{kind.lower()}_{version}.json"
     if not file.is_file():

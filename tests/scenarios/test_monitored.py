@@ -15,10 +15,10 @@ import pytest
 from tests.chart.metric_catalogue import selectors
 from tests.chart.test_dashboards import FILES, expressions
 from tests.chart.test_rules import RULES
-from tests.chart.validation import missing
 from tests.scenarios.conftest import Stage
 from tests.support.java import free_port
 from tests.support.onboarding import Request
+from tests.support.servers import cannot_run
 
 pytestmark = [pytest.mark.broker, pytest.mark.slow]
 
@@ -75,7 +75,7 @@ class Prometheus:
 @contextmanager
 def prometheus(folder: Path, target: int) -> Iterator[Prometheus]:
     """Run one, its data in a folder; skips where it is missing."""
-    command = shutil.which("prometheus") or missing("prometheus is missing: apt-get install prometheus")
+    command = shutil.which("prometheus") or cannot_run("prometheus is missing: apt-get install prometheus")
     port = free_port()
     scraped = {"targets": [f"127.0.0.1:{target}"], "labels": {"namespace": "identity", "pod": "worker"}}
     config = {
