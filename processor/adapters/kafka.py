@@ -4,10 +4,8 @@ Serves `engine.ports.Log`. One thread drives it. Rules and the measurements behi
 """
 
 import struct
-import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -23,12 +21,10 @@ from confluent_kafka import (
 )
 from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]  # exported, but not said so
 
-from processor.engine.entries import POSITION_KEY
-from processor.engine.kafka_errors import KafkaFailure, Remedy, Step, remedy_for
+from processor.adapters.transactions import Transactions
 from processor.engine.ports import EndReached, InputRecord, Listener, Outcome, OutputRecord, Position
 from processor.errors import BrokerUnavailable, FatalError
 
-_POSITION_KEY = POSITION_KEY.encode()
 _METADATA_PREFIX = b"CGMDv2:"
 _GENERATION = struct.Struct("=i")
 _ANY_PARTITION = -1
@@ -36,8 +32,6 @@ _ANY_PARTITION = -1
 _FINAL = frozenset(
     {KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE, KafkaError.TOPIC_AUTHORIZATION_FAILED}  # noqa: SLF001
 )
-_SLOW = KafkaFailure("_TIMED_OUT", is_fatal=False, is_retriable=True, requires_abort=True)
-_TRIES_MAX = 5
 _LEAVE_S = 2.0
 
 
@@ -67,10 +61,10 @@ class KafkaLog:
         self._reader = Consumer(dict(config.reader))
         self._evidence = Producer(dict(config.evidence))
         self._admin = AdminClient(dict(config.admin))
-        self._producer: Producer | None = None
+        self._transactions = Transactions(
+            config.producer, config.input_topic, request_s=config.request_s, commit_s=config.commit_s
+        )
         self._unstable_since_s: float | None = None
-        self._fences = 0
-        self._ends: dict[int, int] = {}
         self._partitions = 0
 
     # --- reading ---------------------------------------------------------------------------------------------
@@ -268,125 +262,15 @@ class KafkaLog:
         membership: Any,  # noqa: ANN401  # librdkafka's opaque metadata
     ) -> tuple[Outcome, Mapping[int, int]]:
         """Publish records and positions in one transaction; see `engine.ports.Log`."""
-        producer = self._ready_producer()
-        step = Step.BEGIN
-        try:
-            producer.begin_transaction()
-            step = Step.PRODUCE
-            self._produce(producer, records)
-            # Offsets that the group holds as pending must stand for records that are in the log: a restore that no
-            # longer waits for the group still waits for those.
-            if producer.flush(self._config.request_s):
-                return self._failed(producer, step, _SLOW), {}
-            step = Step.SEND_OFFSETS
-            offsets = [
-                TopicPartition(self._config.input_topic, number, position.offset, offset_metadata(position))
-                for number, position in positions.items()
-            ]
-            if not self._send_offsets(producer, offsets, membership):
-                self._discard()
-                return Outcome.ABORTED, {}  # Nothing was committed: the commit was never asked for.
-            step = Step.COMMIT
-            producer.commit_transaction(self._config.commit_s)
-        except KafkaException as error:
-            return self._failed(producer, step, _failure(error)), {}
-        self._fences = 0
-        return Outcome.COMMITTED, self._ends
-
-    def _send_offsets(self, producer: Producer, offsets: list[TopicPartition], membership: object) -> bool:
-        """Add positions to the transaction; False when the call does not come back (librdkafka#5456).
-
-        It can ignore its time-out, so a thread of its own waits for it, which is left behind then.
-        """
-        call: Future[None] = Future()
-
-        def send() -> None:
-            try:
-                producer.send_offsets_to_transaction(offsets, membership, self._config.request_s)
-            except KafkaException as error:
-                call.set_exception(error)
-            else:
-                call.set_result(None)
-
-        threading.Thread(target=send, name="send-offsets", daemon=True).start()
-        try:
-            call.result(self._config.request_s + 1)
-        except TimeoutError:
-            return False
-        return True
+        offsets = [
+            TopicPartition(self._config.input_topic, number, position.offset, offset_metadata(position))
+            for number, position in positions.items()
+        ]
+        return self._transactions.transact(records, offsets, membership)
 
     def end_transaction(self) -> None:
-        """Replace the producer: its initialisation ends what its predecessor left open."""
-        self._discard()
-        self._ready_producer()
-
-    def _produce(self, producer: Producer, records: Sequence[OutputRecord]) -> None:
-        self._ends = {}
-        for record in records:
-            # Only a partition's position record reports back: it is the last one there, so its offset is the end.
-            report = self._delivered if record.key == _POSITION_KEY else None
-            headers: Any = list(record.headers) or None
-            while True:
-                try:
-                    producer.produce(
-                        record.topic,
-                        record.value,
-                        record.key,
-                        _ANY_PARTITION if record.partition is None else record.partition,
-                        report,
-                        headers=headers,
-                    )
-                    break
-                except BufferError:
-                    producer.poll(0.05)
-
-    def _delivered(self, error: KafkaError | None, message: Message) -> None:
-        offset, partition = message.offset(), message.partition()
-        if error is None and offset is not None and partition is not None:
-            self._ends[partition] = offset + 1
-
-    def _failed(self, producer: Producer, step: Step, failure: KafkaFailure) -> Outcome:
-        remedy = remedy_for(step, failure)
-        if remedy is Remedy.STOP:
-            raise FatalError(f"{self._config.input_topic}: {step.name.lower()} failed with {failure.name}")
-        if remedy is Remedy.READ_BACK:
-            return Outcome.UNKNOWN
-        if remedy is Remedy.REPLACE or not self._abort(producer):
-            self._fences += 1
-            if self._fences > _TRIES_MAX:
-                raise FatalError(f"{self._config.input_topic}: {_TRIES_MAX} producers in a row failed: {failure.name}")
-            self._discard()
-        return Outcome.ABORTED
-
-    def _abort(self, producer: Producer) -> bool:
-        for _ in range(_TRIES_MAX):
-            try:
-                producer.abort_transaction(self._config.request_s)
-            except KafkaException as error:
-                if remedy_for(Step.ABORT, _failure(error)) is not Remedy.RETRY:
-                    return False
-            else:
-                return True
-        return False
-
-    def _ready_producer(self) -> Producer:
-        if self._producer is None:
-            producer = Producer(dict(self._config.producer))
-            try:
-                producer.init_transactions(self._config.request_s)
-            except KafkaException as error:
-                failure = _failure(error)
-                _destroy(producer)
-                if remedy_for(Step.INIT, failure) is Remedy.STOP:
-                    raise FatalError(f"transactions of {self._config.input_topic} refused: {failure.name}") from error
-                raise BrokerUnavailable(f"no transactional producer: {failure.name}") from error
-            self._producer = producer
-        return self._producer
-
-    def _discard(self) -> None:
-        if self._producer is not None:
-            _destroy(self._producer)
-            self._producer = None
+        """End what the last transaction left open; see `engine.ports.Log`."""
+        self._transactions.end()
 
     # --- the rest --------------------------------------------------------------------------------------------
 
@@ -418,7 +302,7 @@ class KafkaLog:
         self._consumer.close()
         self._reader.close()
         self._evidence.flush(self._config.request_s)
-        self._discard()
+        self._transactions.close()
 
     def _leave_empty_handed(self) -> None:
         """Leave the group where we own nothing: closing alone may not tell it, and others wait for our session."""
@@ -485,16 +369,5 @@ def read_offset(part: TopicPartition) -> Position:
     return Position(part.offset, token, int(mark) if mark.isdecimal() else 0)
 
 
-def _failure(error: KafkaException) -> KafkaFailure:
-    cause: KafkaError = error.args[0]
-    return KafkaFailure(cause.name(), cause.fatal(), cause.retriable(), cause.txn_requires_abort())
-
-
 def _name(error: KafkaException) -> str:
     return str(error.args[0].name())
-
-
-def _destroy(producer: Producer) -> None:
-    """Let a producer go without waiting: its destructor can hang while brokers are away (librdkafka#4674)."""
-    producer.purge()
-    threading.Thread(target=lambda held=[producer]: held.clear(), daemon=True).start()

@@ -1,6 +1,5 @@
 """Where a member begins to read a partition, on a real broker."""
 
-from collections.abc import Sequence
 from time import monotonic
 
 import pytest
@@ -8,30 +7,11 @@ from confluent_kafka import Producer
 
 from processor.adapters.kafka import KafkaLog
 from processor.engine.ports import InputRecord
-from tests.support.member import installation, member, until
+from tests.support.member import Owner, installation, member, until
 
 pytestmark = [pytest.mark.broker]
 
 RECORDS = 60
-
-
-class Owner:
-    """Notes what it owns."""
-
-    def __init__(self) -> None:
-        self.owned: set[int] = set()
-
-    def on_assigned(self, partitions: Sequence[int]) -> None:
-        """Own them."""
-        self.owned |= {*partitions}
-
-    def on_revoked(self, partitions: Sequence[int]) -> None:
-        """Own them no more."""
-        self.owned -= {*partitions}
-
-    def on_lost(self, partitions: Sequence[int]) -> None:
-        """Own them no more."""
-        self.owned -= {*partitions}
 
 
 def joined(log: KafkaLog) -> Owner:

@@ -1,6 +1,6 @@
 """A member of the group of preparation without its engine, for what only librdkafka and a broker can show."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from time import monotonic
 from typing import Any
 
@@ -10,6 +10,25 @@ from confluent_kafka.cimpl import NewTopic
 from processor.adapters.kafka import KafkaConfig, KafkaLog
 from processor.kafka_config import client_config, consumer_config, plain_producer_config, producer_config, reader_config
 from processor.settings import Settings
+
+
+class Owner:
+    """Notes what it owns."""
+
+    def __init__(self) -> None:
+        self.owned: set[int] = set()
+
+    def on_assigned(self, partitions: Sequence[int]) -> None:
+        """Own them."""
+        self.owned |= {*partitions}
+
+    def on_revoked(self, partitions: Sequence[int]) -> None:
+        """Own them no more."""
+        self.owned -= {*partitions}
+
+    def on_lost(self, partitions: Sequence[int]) -> None:
+        """Own them no more."""
+        self.owned -= {*partitions}
 
 
 def installation(bootstrap_servers: str, topic_prefix: str, protocol: str, *, partitions: int) -> Settings:
