@@ -55,9 +55,5 @@ class SettingsInvalid(FatalError):
     """A setting, the catalogue or the surroundings contradict what we need; the text names the remedy."""
 
 
-class ProducerFenced(FatalError):
-    """Another producer took over our transactional id."""
-
-
 class StateUnreadable(FatalError):
     """The state topic and the group's offsets contradict each other, or hold a newer format."""

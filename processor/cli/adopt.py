@@ -15,9 +15,10 @@ from typing import Annotated, TextIO
 import typer
 
 from processor.adapters.adoption_lines import Adopting, Row, Twice, rows_in
+from processor.adapters.catalogue_file import catalogue_of
 from processor.adapters.codec import Codec
 from processor.cli.output import AsJson, complain, say, say_json
-from processor.cli.starting import catalogue_for, now, overrides_of, publisher_for, settings_for
+from processor.cli.starting import now, overrides_of, publisher_for, settings_for
 from processor.core.keys import canonical_id
 from processor.core.messages import Started
 from processor.errors import ProcessorError, RequestRejected
@@ -57,7 +58,7 @@ def adopt(
     """
     needs = () if dry_run else (Need.KAFKA,)
     settings = settings_for(*needs, overrides=overrides_of(bootstrap_servers))
-    adopting = Adopting(catalogue_for(settings), now())
+    adopting = Adopting(catalogue_of(settings), now())
     codec = Codec(write_format=settings.state.write_format)
     with _lines_of(file) as lines:
         counts = _checked(settings, adopting, codec, lines)

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from processor.adapters import registry
+from processor.adapters.catalogue_file import catalogue_of
 from processor.adapters.profile_file import read_profile
 from processor.adapters.topic_rules import Grade, judge
 from processor.adapters.topic_specs import TopicSpec, subjects_of
@@ -16,7 +17,7 @@ from processor.cli.findings import Finding, finding_json, is_bad, say_findings
 from processor.cli.output import AsJson, say, say_json, say_table
 from processor.cli.profile_check import profile_findings
 from processor.cli.run import RoleName, RoleNames, settings_of
-from processor.cli.starting import catalogue_for, keep_clients_quiet, specs_for
+from processor.cli.starting import keep_clients_quiet, specs_for
 from processor.cli.topics import admin_for
 from processor.core.catalogue import Catalogue
 from processor.errors import ProcessorError, SettingsInvalid
@@ -46,7 +47,7 @@ def check(
     """
     keep_clients_quiet()
     settings = settings_of(roles or [])
-    catalogue = catalogue_for(settings)
+    catalogue = catalogue_of(settings)
     seen = [] if profile is None else _of_profile_file(profile, settings, catalogue, provider)
     outside = _outside(settings, specs_for(settings, catalogue), roles or [])
     findings = [*_of_catalogue(catalogue), *secrecy_findings(settings), *seen, *outside]

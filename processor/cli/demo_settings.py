@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from processor.cli.starting import catalogue_for
+from processor.adapters.catalogue_file import catalogue_of
 from processor.core.catalogue import Catalogue, PollPolicy
 from processor.settings import Settings
 from processor.settings_loading import load_settings
@@ -84,7 +84,7 @@ def demo_settings(
 
 def demo_catalogue(settings: Settings) -> Catalogue:
     """Return the catalogue with short waits between polls, and all results in the demo's own topic."""
-    catalogue = catalogue_for(settings)
+    catalogue = catalogue_of(settings)
     workflows = {
         name: replace(workflow, poll=POLL, results_topic=None) for name, workflow in catalogue.workflows.items()
     }

@@ -7,12 +7,13 @@ from typing import Annotated, Any
 import typer
 
 from processor.adapters.acked_producer import AckedProducer
+from processor.adapters.catalogue_file import catalogue_of
 from processor.adapters.control_topic import read_standings, set_pause
 from processor.adapters.control_topic import resume as send_resume
 from processor.adapters.event_headers import rfc3339
 from processor.adapters.pauses import PauseReason, Standing
 from processor.cli.output import AsJson, complain, say, say_json, say_table
-from processor.cli.starting import DELIVERY_S, catalogue_for, now, overrides_of, settings_for
+from processor.cli.starting import DELIVERY_S, now, overrides_of, settings_for
 from processor.errors import ProcessorError
 from processor.kafka_config import plain_producer_config, reader_config
 from processor.settings import Settings
@@ -82,7 +83,7 @@ def _named(settings: Settings, workflow: str | None, known: Mapping[str, Standin
     """Return the name that was given; one that neither the catalogue nor the topic knows is a mistake."""
     if workflow is None:
         raise typer.BadParameter("name the workflow", param_hint="WORKFLOW")
-    names = catalogue_for(settings).workflows
+    names = catalogue_of(settings).workflows
     if workflow not in names and workflow not in known:
         raise NothingToDo(f"there is no workflow {workflow}; the catalogue has {', '.join(sorted(names))}")
     return workflow

@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 
 from processor.adapters.avro_records import request_of
+from processor.adapters.catalogue_file import catalogue_of
 from processor.adapters.profile_file import profile_text
 from processor.adapters.request_lines import KeyPath, read_request_line
 from processor.adapters.topic_rules import Grade
@@ -25,7 +26,7 @@ from processor.cli.probe_run import Patience, Prober
 from processor.cli.probe_talk import End, Talk
 from processor.cli.probe_webhooks import WebhookEar, listening
 from processor.cli.profile_check import profile_findings
-from processor.cli.starting import catalogue_for, now, quiet_logs, settings_for
+from processor.cli.starting import now, quiet_logs, settings_for
 from processor.core.catalogue import Catalogue, Workflow
 from processor.core.messages import LinkIssued
 from processor.core.model import OnboardingRequest
@@ -122,7 +123,7 @@ async def _probe(plan: Plan, talk: Talk) -> None:
 
 def _plan(settings: Settings, name: str, request: Path, patience: Patience, webhook_port: int | None) -> Plan:
     """Return what is to be probed; raises SettingsInvalid, RequestRejected, and BadParameter for what was typed."""
-    catalogue = catalogue_for(settings)
+    catalogue = catalogue_of(settings)
     workflow = catalogue.find(name)
     if workflow is None:
         raise typer.BadParameter(f"the catalogue has {', '.join(sorted(catalogue.workflows))}", param_hint="WORKFLOW")

@@ -5,12 +5,12 @@ from typing import Annotated, Any
 
 import typer
 
+from processor.adapters.catalogue_file import catalogue_of
 from processor.adapters.public_events import RESULT, ResultReader, personal_fields, without_personal_data
 from processor.adapters.registry import registry_for
 from processor.adapters.topic_reader import END, FIRST, Newest
 from processor.cli.output import AsJson, complain, say, say_json, say_table
 from processor.cli.starting import (
-    catalogue_for,
     overrides_of,
     reader_for,
     results_topics,
@@ -139,4 +139,4 @@ def _topics_of(settings: Settings) -> Sequence[str]:
     if not settings.workflows.file.is_file():
         complain(f"there is no catalogue {settings.workflows.file}; only {settings.topics.results} is read")
         return (settings.topics.results,)
-    return results_topics(settings, catalogue_for(settings))
+    return results_topics(settings, catalogue_of(settings))

@@ -11,13 +11,14 @@ from urllib.parse import urlsplit, urlunsplit
 import typer
 
 from processor.adapters import registry
+from processor.adapters.catalogue_file import catalogue_of
 from processor.adapters.registry import WANTED_LEVEL, Finding, Topics, Verdict
 from processor.adapters.schema_files import PUBLIC_RECORDS
 from processor.adapters.schema_rules import Flaw, flaws, same_as
 from processor.adapters.topic_rules import Grade
 from processor.adapters.topic_specs import subjects_of
 from processor.cli.output import AsJson, complain, say_json, say_table
-from processor.cli.starting import catalogue_for, overrides_of, settings_for, specs_for
+from processor.cli.starting import overrides_of, settings_for, specs_for
 from processor.settings import Settings
 from processor.settings_loading import Need
 
@@ -76,7 +77,7 @@ def lint(
 
 def topics_of(settings: Settings) -> Topics:
     """Return topic -> record of every public topic, those that workflows name included."""
-    return subjects_of(specs_for(settings, catalogue_for(settings)))
+    return subjects_of(specs_for(settings, catalogue_of(settings)))
 
 
 @dataclass(frozen=True, slots=True)

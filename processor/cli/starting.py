@@ -5,11 +5,9 @@ import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 
 import structlog
 
-from processor.adapters.catalogue_file import catalogue_of
 from processor.adapters.publisher import Publisher
 from processor.adapters.topic_reader import TopicReader
 from processor.adapters.topic_specs import TopicSpec, topic_specs
@@ -49,11 +47,6 @@ def overrides_of(bootstrap_servers: str | None = None, schema_registry: str | No
     """Return what the options of a command say instead of the settings."""
     kafka = {"kafka": {"bootstrap_servers": bootstrap_servers}} if bootstrap_servers else {}
     return {**kafka, **({"schema_registry": {"url": schema_registry}} if schema_registry else {})}
-
-
-def catalogue_for(settings: Settings, file: Path | None = None) -> Catalogue:
-    """Return the workflow catalogue; raises SettingsInvalid."""
-    return catalogue_of(settings, file)
 
 
 def results_topics(settings: Settings, catalogue: Catalogue) -> tuple[str, ...]:

@@ -6,12 +6,13 @@ from typing import Annotated
 import typer
 
 from processor.adapters.acls import ROLES, Acl, Grantee, acls_of, installation_of, kafka_acls_line
+from processor.adapters.catalogue_file import catalogue_of
 from processor.adapters.topic_rules import Grade, HeldTopic, TopicFinding, judge, partitions_for
 from processor.adapters.topic_specs import TopicSpec
 from processor.adapters.topics import Made, TopicAdmin
 from processor.cli.migrate import migrate, unseal
 from processor.cli.output import AsJson, complain, say, say_json, say_table
-from processor.cli.starting import catalogue_for, overrides_of, settings_for, specs_for
+from processor.cli.starting import overrides_of, settings_for, specs_for
 from processor.kafka_config import client_config
 from processor.settings import Settings
 from processor.settings_loading import Need
@@ -36,7 +37,7 @@ def create(
 ) -> None:
     """Create the topics that are missing, as the processor needs them; what exists is never altered."""
     settings = settings_for(Need.KAFKA, overrides=overrides_of(bootstrap_servers))
-    specs, admin = specs_for(settings, catalogue_for(settings)), admin_for(settings)
+    specs, admin = specs_for(settings, catalogue_of(settings)), admin_for(settings)
     held = admin.held(spec.name for spec in specs)[1]
     missing = [spec for spec in specs if spec.name not in held]
     if dry_run:
@@ -50,7 +51,7 @@ def create(
 def check(as_json: AsJson = False, bootstrap_servers: Brokers = None) -> None:
     """Say what is wrong with the topics; exit code 1 when something breaks a promise."""
     settings = settings_for(Need.KAFKA, overrides=overrides_of(bootstrap_servers))
-    findings = findings_of(specs_for(settings, catalogue_for(settings)), admin_for(settings))
+    findings = findings_of(specs_for(settings, catalogue_of(settings)), admin_for(settings))
     tell_findings(findings, as_json=as_json)
     if any(finding.grade is Grade.PROBLEM for finding in findings):
         raise typer.Exit(1)
@@ -68,7 +69,7 @@ def acls(
 ) -> None:
     """Print the least rights that a user needs on a cluster with ACLs, as commands of Kafka's own kafka-acls.sh."""
     settings = settings_for(overrides=overrides_of(bootstrap_servers))
-    needed = acls_of(grantees or ROLES, installation_of(settings, catalogue_for(settings)))
+    needed = acls_of(grantees or ROLES, installation_of(settings, catalogue_of(settings)))
     if as_json:
         say_json({"principal": user, "acls": [acl_json(acl) for acl in needed]})
         return

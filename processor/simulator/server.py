@@ -113,10 +113,6 @@ class Simulator:
         """The key that signs webhooks."""
         return self._keys.current
 
-    def rotate_key(self, private_key: str = "") -> Signer:
-        """Sign with another key, given as PEM text or made; the last one can still be read until the next rotation."""
-        return self._keys.rotate(private_key)
-
     def _send_webhook(self, body: bytes) -> None:
         self._delivery.send(body, lambda: self.signer)
 

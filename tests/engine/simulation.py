@@ -13,7 +13,8 @@ from random import Random
 from typing import Any
 
 from processor.engine.entries import POSITION_KEY, unpack
-from processor.engine.member import Limits, Member
+from processor.engine.limits import Limits
+from processor.engine.member import Member
 from processor.engine.partition import Phase
 from processor.engine.ports import OutputRecord
 from tests.engine.cluster import Cluster, Transaction
@@ -157,7 +158,6 @@ class Simulation:
         self._stalled: list[Process] = []
         self._started = 0
         self._upstream: list[Transaction] = []
-        self._expelled: list[tuple[int, str]] = []
 
     # --- time and chance --------------------------------------------------------------------------------------
 

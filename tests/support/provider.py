@@ -107,12 +107,6 @@ class Provider:
         answer.raise_for_status()
         return str(answer.json()["workflowId"])
 
-    def rotate_key(self) -> str:
-        """Sign webhooks with a new key; return its id. The last one can still be read until the next rotation."""
-        answer = self._client.post("/_simulator/rotate")
-        answer.raise_for_status()
-        return str(answer.json()["keyId"])
-
     def counters(self) -> dict[str, Any]:
         """Return how often each route answered what, and how much was executed."""
         counted: dict[str, Any] = self._client.get("/_simulator/counters").json()
