@@ -89,4 +89,4 @@ class Sealed:
         """
         is_committed = self.is_committed(found)
         tokens = {number: position.token if position is not None else "" for number, position in found.items()}
-        return [p for p in owned if tokens[p.owned.partition] != (self.token if is_committed else p.token)]
+        return [p for p in owned if tokens.get(p.owned.partition) != (self.token if is_committed else p.token)]

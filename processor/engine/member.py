@@ -8,16 +8,16 @@ commit, and only then, calls start. The rules behind each step stand in docs/kaf
 import math
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from processor.engine.batch import Batch, Event, Sealed
 from processor.engine.calls import Calls
-from processor.engine.entries import RECORD_BYTES_MAX, checked_key, split_key
+from processor.engine.entries import checked_key, split_key
 from processor.engine.folding import Folding
+from processor.engine.limits import Limits
 from processor.engine.marking import Marker
 from processor.engine.parking import ParkingLot
-from processor.engine.partition import EVIDENCE_WAIT_MS, Partition, Phase, is_deciding, is_running
+from processor.engine.partition import Partition, Phase, is_deciding, is_running
 from processor.engine.pending import Pending
 from processor.engine.ports import (
     Caller,
@@ -40,26 +40,6 @@ BUSY_WAIT_MS = 10
 IDLE_WAIT_MS = 100
 DRAIN_STEP_S = 0.005
 RETRY_MS = 1_000  # Between two tries of what waits for something outside.
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """The bounds of one decider; times in milliseconds."""
-
-    commit_interval_ms: int = 25
-    records_max: int = 500  # Taken from one poll.
-    events_max: int = 1_000  # In one transaction.
-    outputs_bytes_max: int = 16 * 1024 * 1024  # In one transaction.
-    record_bytes_max: int = RECORD_BYTES_MAX  # Keys whose rules make larger records are parked.
-    timers_max: int = 200  # Fired in one turn, for each partition.
-    depth_max: int | None = None  # Live requests here before intake pauses; None never pauses.
-    drain_ms: int = 40_000
-    evidence_wait_ms: int = EVIDENCE_WAIT_MS
-    aborts_max: int = 100  # In a row, before the process gives up.
-    purge_interval_ms: int = 60_000
-    position_age_ms: int = 7 * 24 * 3_600_000  # Internal input younger than this is never purged.
-    watchdog_ms: int = 60_000
-    mark_interval_ms: int | None = None  # How far evidence was judged is committed so often; None: never.
 
 
 class Member:
@@ -346,15 +326,23 @@ class Member:
         self._pending.put_back(batch.events)
 
     def _settle_unknown(self) -> bool:
-        """Decide a commit of unknown outcome by the tokens that stand at its partitions now; False: not yet."""
+        """Decide a commit of unknown outcome by the tokens that stand at its partitions now; False: not yet.
+
+        Partitions whose tokens cannot be read for long are restored like those where somebody else wrote.
+        """
         sent = self._unknown
         if sent is None:
             return True
         try:
             self._log.end_transaction()
-            found = self._log.committed(list(sent.changes))
         except BrokerUnavailable:
             return False
+        try:
+            found = self._log.committed(list(sent.changes))
+        except BrokerUnavailable:
+            if self._clock() - sent.at < self._limits.unknown_ms:
+                return False
+            found = {}  # Of what stays pending for ever a restore makes the best.
         self._unknown = None
         touched = [p for p in sent.batch.touched.values() if self._owned(p.owned) is p]
         is_ours, strays = sent.is_committed(found), sent.strays(touched, found)

@@ -18,7 +18,8 @@ from processor.core.launch import Launch
 from processor.core.launch_parts import LaunchPolicy
 from processor.core.model import DAY_MS
 from processor.core.preparation import Preparation, PreparationPolicy
-from processor.engine.member import Limits, Member
+from processor.engine.limits import Limits
+from processor.engine.member import Member
 from processor.engine.ports import Caller, Machine, Store
 from processor.kafka_config import client_config, consumer_config, plain_producer_config, producer_config, reader_config
 from processor.roles.machines import CompletionMachine, LaunchMachine, PreparationMachine

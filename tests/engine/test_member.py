@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from processor.engine.entries import POSITION_KEY, StoredPosition, pack, position_entry, position_in, unpack
-from processor.engine.member import BUSY_WAIT_MS, IDLE_WAIT_MS, Limits
+from processor.engine.limits import Limits
+from processor.engine.member import BUSY_WAIT_MS, IDLE_WAIT_MS
 from processor.engine.partition import EVIDENCE_STEP_MS, Phase
 from processor.engine.ports import EndReached, Entry, InputRecord, Outcome, OutputRecord, Position, Ticket
 from processor.errors import BrokerUnavailable, FatalError
@@ -237,6 +238,24 @@ def test_nothing_is_decided_while_the_last_outcome_is_unknown() -> None:
     world.go()
     assert world.cluster.logs(Toy.state_topic)[0].end == before
     process.log.committed = committed  # type: ignore[method-assign]
+    world.go()
+    assert world.outcomes() == {1: "done", 2: "done", 3: "done"}
+
+
+@pytest.mark.parametrize("is_committed", [True, False])
+def test_tokens_that_nobody_can_read_for_ever_are_not_waited_for(*, is_committed: bool) -> None:
+    """A coordinator that was killed may keep offsets pending without end: the partition is read anew and goes on."""
+    world, process = unknown_world(is_committed=is_committed)
+    committed = process.log.committed
+
+    def pending(_: Sequence[int]) -> Mapping[int, Position | None]:
+        raise BrokerUnavailable("offsets are pending")
+
+    process.log.committed = pending  # type: ignore[method-assign, assignment]  # a fake, broken
+    process.log.last_committed = lambda partition: committed([partition])[partition]  # type: ignore[method-assign]
+    world.go(200)
+    assert "unknown_commit(){'committed': 0, 'aborted': 0, 'dropped': 1}" in world.watcher.said
+    world.publish(3, KEY)
     world.go()
     assert world.outcomes() == {1: "done", 2: "done", 3: "done"}
 
