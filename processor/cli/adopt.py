@@ -9,7 +9,6 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from io import StringIO
-from pathlib import Path
 from typing import Annotated, TextIO
 
 import typer
@@ -17,21 +16,18 @@ import typer
 from processor.adapters.adoption_lines import Adopting, Row, Twice, rows_in
 from processor.adapters.catalogue_file import catalogue_of
 from processor.adapters.codec import Codec
-from processor.cli.output import AsJson, complain, say, say_json
+from processor.cli.lines import PROBLEMS_MAX, STDIN, TELL_EVERY, UNTOLD, opened
+from processor.cli.options import AsJson, Brokers
+from processor.cli.output import complain, say, say_json
 from processor.cli.starting import now, overrides_of, publisher_for, settings_for
 from processor.core.keys import canonical_id
 from processor.core.messages import Started
 from processor.errors import ProcessorError, RequestRejected
-from processor.roles.machines import custody_headers
+from processor.roles.machines import RECORD_OVERHEAD_BYTES, custody_headers
 from processor.settings import Settings
 from processor.settings_loading import Need
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
-
-STDIN = "-"
-PROBLEMS_MAX = 20
-TELL_EVERY = 10_000
-HEADERS_BYTES = 8 * 1024  # Room for keys and headers beside a value.
 
 
 class ListRejected(ProcessorError):
@@ -46,7 +42,7 @@ def adopt(
     *,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check every line, publish nothing.")] = False,
     as_json: AsJson = False,
-    bootstrap_servers: Annotated[str | None, typer.Option(help="Instead of the setting.")] = None,
+    bootstrap_servers: Brokers = None,
 ) -> None:
     """Take over workflows that another service started: their results are published like those of our own.
 
@@ -83,7 +79,7 @@ def _checked(settings: Settings, adopting: Adopting, codec: Codec, lines: Iterab
         if problem:
             problems.append(f"line {row.number}: {problem}")
         if len(problems) == PROBLEMS_MAX:
-            problems.append("there may be more; nothing after this line was looked at")
+            problems.append(UNTOLD)
             break
         if row.number % TELL_EVERY == 0:
             complain(f"{row.number} lines checked")
@@ -116,7 +112,7 @@ def _started(adopting: Adopting, row: Row) -> Started:
 
 
 def _size_problem(settings: Settings, value: bytes) -> str | None:
-    room = settings.topics.record_bytes_max - HEADERS_BYTES
+    room = settings.topics.record_bytes_max - RECORD_OVERHEAD_BYTES
     return None if len(value) <= room else f"its attributes are too large; {room} bytes are allowed in all"
 
 
@@ -137,8 +133,8 @@ def _lines_of(file: str) -> Iterator[TextIO]:
     if file == STDIN:
         yield _held(sys.stdin)
         return
-    with _opened(file) as opened:
-        yield opened if opened.seekable() else _held(opened)
+    with opened(file) as lines:
+        yield lines if lines.seekable() else _held(lines)
 
 
 def _held(stream: TextIO) -> StringIO:
@@ -146,13 +142,6 @@ def _held(stream: TextIO) -> StringIO:
         return StringIO(stream.read(), newline="")
     except UnicodeDecodeError:
         raise ListRejected("it is not UTF-8 text; write it as UTF-8") from None
-
-
-def _opened(file: str) -> TextIO:
-    try:
-        return Path(file).open(encoding="utf-8", newline="")
-    except OSError as error:
-        raise typer.BadParameter(f"{file} cannot be read ({error.strerror})", param_hint="FILE") from None
 
 
 def _tell(settings: Settings, counts: Mapping[str, int], *, is_dry_run: bool, as_json: bool) -> None:

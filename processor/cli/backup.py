@@ -7,16 +7,15 @@ import typer
 
 from processor.adapters.snapshot_file import SnapshotFile
 from processor.cli.migrate import (
-    Brokers,
     DryRun,
     Partitions,
     RequestsTopic,
-    Yes,
     moved_overrides,
     new_id,
     tell_moved,
 )
-from processor.cli.output import AsJson, complain, say, say_json
+from processor.cli.options import AsJson, Brokers, Yes
+from processor.cli.output import complain, say, say_json
 from processor.cli.starting import now, overrides_of, settings_for
 from processor.roles import relocation, relocation_restore
 from processor.roles.relocation_session import tools_for

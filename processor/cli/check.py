@@ -14,7 +14,8 @@ from processor.adapters.topic_specs import TopicSpec, subjects_of
 from processor.cli.check_provider import Wanted, provider_findings
 from processor.cli.check_secrecy import secrecy_findings
 from processor.cli.findings import Finding, finding_json, is_bad, say_findings
-from processor.cli.output import AsJson, say, say_json, say_table
+from processor.cli.options import AsJson
+from processor.cli.output import say, say_json, say_table
 from processor.cli.profile_check import profile_findings
 from processor.cli.run import RoleName, RoleNames, settings_of
 from processor.cli.starting import keep_clients_quiet, specs_for

@@ -10,7 +10,7 @@ from processor.cli.demo import Options
 from processor.cli.demo import demo as run_demo
 from processor.cli.demo_requests import made_up, read_file
 from processor.cli.demo_settings import WORKFLOWS, Place
-from processor.cli.output import AsJson
+from processor.cli.options import AsJson
 from processor.cli.starting import now
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)

@@ -15,7 +15,8 @@ from processor.adapters.event_headers import rfc3339
 from processor.adapters.state_reader import Held, Parked, StateView
 from processor.adapters.topic_reader import FIRST
 from processor.cli.decisions import Seen, decide
-from processor.cli.output import AsJson, complain, say, say_json, say_table
+from processor.cli.options import AsJson, Brokers, Yes
+from processor.cli.output import complain, say, say_json, say_table
 from processor.cli.starting import overrides_of, reader_for, settings_for
 from processor.core.keys import canonical_id
 from processor.core.messages import Observed, Resolution
@@ -31,7 +32,6 @@ app = typer.Typer(
     no_args_is_help=True,
     help="Show the requests of which nobody knows the run, and decide about one.",
 )
-Brokers = Annotated[str | None, typer.Option("--bootstrap-servers", help="Instead of the setting.")]
 RequestId = Annotated[str, typer.Argument(metavar="ID", help="Id of the request.")]
 TELL_EVERY = 500_000
 CHOICES = "--started WORKFLOW_ID | --not-executed | --give-up"
@@ -103,7 +103,7 @@ def resolve(
         bool, typer.Option("--not-executed", help="The provider says that it did not run: run it again.")
     ] = False,
     give_up: Annotated[bool, typer.Option("--give-up", help="Nobody can tell: end it UNDETERMINED.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    yes: Yes = False,
     wait_s: Annotated[float, typer.Option("--wait", min=0, help="Seconds to wait for the effect.")] = 15.0,
     as_json: AsJson = False,
     bootstrap_servers: Brokers = None,

@@ -6,7 +6,8 @@ from uuid import uuid4
 
 import typer
 
-from processor.cli.output import AsJson, complain, say, say_json, say_table
+from processor.cli.options import AsJson, Brokers, Yes
+from processor.cli.output import complain, say, say_json, say_table
 from processor.cli.starting import overrides_of, settings_for
 from processor.roles import relocation
 from processor.roles.relocation import Moved
@@ -14,7 +15,6 @@ from processor.roles.relocation_session import tools_for
 from processor.settings import Settings
 from processor.settings_loading import Need
 
-Brokers = Annotated[str | None, typer.Option("--bootstrap-servers", help="Instead of the setting.")]
 Partitions = Annotated[
     int | None, typer.Option("--partitions", min=1, max=1000, help="Of the topics that are made; else as the setting.")
 ]
@@ -23,7 +23,6 @@ RequestsTopic = Annotated[
     typer.Option("--requests-topic", metavar="NAME", help="Another requests topic; without it the present one stays."),
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would be moved.")]
-Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 
 
 def migrate(  # noqa: PLR0917  # its options

@@ -3,11 +3,6 @@
 import json
 import sys
 from collections.abc import Sequence
-from typing import Annotated
-
-import typer
-
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 
 
 def say(text: str) -> None:

@@ -12,7 +12,8 @@ from processor.adapters.control_topic import read_standings, set_pause
 from processor.adapters.control_topic import resume as send_resume
 from processor.adapters.event_headers import rfc3339
 from processor.adapters.pauses import PauseReason, Standing
-from processor.cli.output import AsJson, complain, say, say_json, say_table
+from processor.cli.options import AsJson, Brokers
+from processor.cli.output import complain, say, say_json, say_table
 from processor.cli.starting import DELIVERY_S, now, overrides_of, settings_for
 from processor.errors import ProcessorError
 from processor.kafka_config import plain_producer_config, reader_config
@@ -21,7 +22,6 @@ from processor.settings_loading import Need
 
 pause_app = typer.Typer(add_completion=False, rich_markup_mode=None)
 resume_app = typer.Typer(add_completion=False, rich_markup_mode=None)
-Brokers = Annotated[str | None, typer.Option("--bootstrap-servers", help="Instead of the setting.")]
 Name = Annotated[str | None, typer.Argument(metavar="[WORKFLOW]", help="Name of the workflow in the catalogue.")]
 FLUSH_S = 5.0
 

@@ -18,7 +18,8 @@ from processor.adapters.profile_file import profile_text
 from processor.adapters.request_lines import KeyPath, read_request_line
 from processor.adapters.topic_rules import Grade
 from processor.cli.findings import Finding, finding_json, is_bad
-from processor.cli.output import AsJson, complain, say, say_json
+from processor.cli.options import AsJson, Yes
+from processor.cli.output import complain, say, say_json
 from processor.cli.probe_learn import profile_of
 from processor.cli.probe_record import recording_text
 from processor.cli.probe_report import report_text
@@ -76,7 +77,7 @@ def probe(
     ] = None,
     wait_s: Annotated[float, typer.Option("--wait", min=0, help="Seconds to follow the workflow.")] = 300.0,
     poll_s: Annotated[float, typer.Option("--poll", min=0.05, help="Seconds between two reads.")] = 2.0,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    yes: Yes = False,
     as_json: AsJson = False,
 ) -> None:
     """Make ONE real run of a workflow, and write down what the provider answers.

@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Annotated, TextIO
+from typing import Annotated
 
 import typer
 
@@ -11,7 +11,9 @@ from processor.adapters.public_events import RequestWriter
 from processor.adapters.publisher import Publisher
 from processor.adapters.registry import registry_for
 from processor.adapters.request_lines import DEFAULT_KEY, KeyPath, RequestLine, read_request_line
-from processor.cli.output import AsJson, complain, say, say_json
+from processor.cli.lines import PROBLEMS_MAX, STDIN, TELL_EVERY, UNTOLD, opened
+from processor.cli.options import AsJson, Brokers, Registry
+from processor.cli.output import complain, say, say_json
 from processor.cli.starting import now, overrides_of, publisher_for, settings_for
 from processor.core.model import Instant
 from processor.errors import PoisonError, ProcessorError, RequestRejected
@@ -20,10 +22,7 @@ from processor.settings_loading import Need
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
-STDIN = "-"
 NO_KEY = "none"
-PROBLEMS_MAX = 20
-TELL_EVERY = 10_000
 
 
 class LinesRejected(ProcessorError):
@@ -42,8 +41,8 @@ def publish(
         ),
     ] = None,
     as_json: AsJson = False,
-    bootstrap_servers: Annotated[str | None, typer.Option(help="Instead of the setting.")] = None,
-    schema_registry: Annotated[str | None, typer.Option(help="Instead of the setting.")] = None,
+    bootstrap_servers: Brokers = None,
+    schema_registry: Registry = None,
 ) -> None:
     """Publish onboarding requests.
 
@@ -55,9 +54,9 @@ def publish(
     settings = settings_for(Need.KAFKA, Need.REGISTRY, overrides=overrides)
     at = now()
     if Path(file).is_file():  # A pipe can be read only once.
-        with _opened(file) as lines:
+        with opened(file) as lines:
             validate(lines, path, at)
-    with sys.stdin if file == STDIN else _opened(file) as lines:
+    with sys.stdin if file == STDIN else opened(file) as lines:
         count = _publish_all(settings, lines, path, at)
     topic = settings.topics.requests
     if as_json:
@@ -77,7 +76,7 @@ def validate(lines: Iterable[str], key: KeyPath, at: Instant) -> int:
         except RequestRejected as error:
             problems.append(f"line {number}: {error}")
         if len(problems) == PROBLEMS_MAX:
-            problems.append("there may be more; nothing after this line was looked at")
+            problems.append(UNTOLD)
             break
     if problems:
         raise LinesRejected("\n".join((*problems, "nothing was published")))
@@ -119,10 +118,3 @@ def _numbered(lines: Iterable[str]) -> Iterator[tuple[int, str]]:
                 yield number, text
     except UnicodeDecodeError:
         raise LinesRejected(f"line {number + 1}: it is not UTF-8 text; write the file as UTF-8") from None
-
-
-def _opened(file: str) -> TextIO:
-    try:
-        return Path(file).open(encoding="utf-8")
-    except OSError as error:
-        raise typer.BadParameter(f"{file} cannot be read ({error.strerror})", param_hint="FILE") from None

@@ -9,7 +9,8 @@ from processor.adapters.catalogue_file import catalogue_of
 from processor.adapters.public_events import RESULT, ResultReader, personal_fields, without_personal_data
 from processor.adapters.registry import registry_for
 from processor.adapters.topic_reader import END, FIRST, Newest
-from processor.cli.output import AsJson, complain, say, say_json, say_table
+from processor.cli.options import AsJson, Brokers, Registry
+from processor.cli.output import complain, say, say_json, say_table
 from processor.cli.starting import (
     overrides_of,
     reader_for,
@@ -49,8 +50,8 @@ def results(
     show_result: Annotated[bool, typer.Option("--show-result", help="Show personal data too.")] = False,
     topic: Annotated[list[str] | None, typer.Option("--topic", help="Instead of all topics of results.")] = None,
     as_json: AsJson = False,
-    bootstrap_servers: Annotated[str | None, typer.Option(help="Instead of the setting.")] = None,
-    schema_registry: Annotated[str | None, typer.Option(help="Instead of the setting.")] = None,
+    bootstrap_servers: Brokers = None,
+    schema_registry: Registry = None,
 ) -> None:
     """Show results: the newest, all from the beginning, or new ones as they come.
 

@@ -17,7 +17,8 @@ from processor.adapters.schema_files import PUBLIC_RECORDS
 from processor.adapters.schema_rules import Flaw, flaws, same_as
 from processor.adapters.topic_rules import Grade
 from processor.adapters.topic_specs import subjects_of
-from processor.cli.output import AsJson, complain, say_json, say_table
+from processor.cli.options import AsJson, Registry
+from processor.cli.output import complain, say_json, say_table
 from processor.cli.starting import overrides_of, settings_for, specs_for
 from processor.settings import Settings
 from processor.settings_loading import Need
@@ -28,7 +29,6 @@ app = typer.Typer(
     no_args_is_help=True,
     help="Register the schemas of public events, check those that are registered, judge files.",
 )
-Url = Annotated[str | None, typer.Option("--schema-registry", help="Instead of the setting.")]
 Named = Annotated[
     list[str] | None,
     typer.Option(
@@ -42,7 +42,7 @@ def register(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would happen.")] = False,
     topic: Named = None,
     as_json: AsJson = False,
-    schema_registry: Url = None,
+    schema_registry: Registry = None,
 ) -> None:
     """Register each schema that its topic lacks; exit code 1 when the registry holds something incompatible."""
     settings = _settings(schema_registry)
@@ -52,7 +52,7 @@ def register(
 
 
 @app.command(epilog="Example: processor schemas check --json")
-def check(topic: Named = None, as_json: AsJson = False, schema_registry: Url = None) -> None:
+def check(topic: Named = None, as_json: AsJson = False, schema_registry: Registry = None) -> None:
     """Say for each topic whether its schema is registered; exit code 1 when one is not."""
     settings = _settings(schema_registry)
     findings = registry.check(registry.registry_for(settings.schema_registry), _topics(settings, topic))

@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from processor.cli.output import AsJson, complain, say, say_json, say_table
+from processor.cli.options import AsJson
+from processor.cli.output import complain, say, say_json, say_table
 from processor.errors import SettingsInvalid
 from processor.simulator.profile import profile_settings
 from processor.simulator.server import DEFAULT_PORT, serve

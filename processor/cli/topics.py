@@ -11,7 +11,8 @@ from processor.adapters.topic_rules import Grade, HeldTopic, TopicFinding, judge
 from processor.adapters.topic_specs import TopicSpec
 from processor.adapters.topics import Made, TopicAdmin
 from processor.cli.migrate import migrate, unseal
-from processor.cli.output import AsJson, complain, say, say_json, say_table
+from processor.cli.options import AsJson, Brokers
+from processor.cli.output import complain, say, say_json, say_table
 from processor.cli.starting import overrides_of, settings_for, specs_for
 from processor.kafka_config import client_config
 from processor.settings import Settings
@@ -23,7 +24,6 @@ app = typer.Typer(
     no_args_is_help=True,
     help="Create the topics that are missing, check those that are there, or say which rights users need.",
 )
-Brokers = Annotated[str | None, typer.Option("--bootstrap-servers", help="Instead of the setting.")]
 app.command(epilog="Example: processor topics migrate --to-application-id onboarding-24 --partitions 24")(migrate)
 app.command(epilog="Example: processor topics unseal --yes")(unseal)
 FINDING_COLUMNS = ("topic", "grade", "finding", "what to do")

@@ -22,8 +22,9 @@ from processor.engine.limits import Limits
 from processor.engine.member import Member
 from processor.engine.ports import Caller, Machine, Store
 from processor.kafka_config import client_config, consumer_config, plain_producer_config, producer_config, reader_config
+from processor.roles.clock import wall_clock
 from processor.roles.machines import CompletionMachine, LaunchMachine, PreparationMachine
-from processor.roles.observer import EngineObserver, wall_clock
+from processor.roles.observer import EngineObserver
 from processor.roles.surroundings import Surroundings
 from processor.settings import Settings
 

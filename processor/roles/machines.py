@@ -61,16 +61,14 @@ from processor.settings import TopicsSettings
 
 ToLaunch: TypeAlias = Prepared | LinkAsked | LinkOver | Observed | CallProved | OperatorDecided
 
-CUSTODY, REQUEST_ID, WORKFLOW, RESULTS_TOPIC, REQUEST_KEY = (
-    "custody",
-    "request-id",
-    "workflow",
-    "results-topic",
-    "request-key",
-)
+CUSTODY = "custody"
+REQUEST_ID = "request-id"
+WORKFLOW = "workflow"
+RESULTS_TOPIC = "results-topic"
+REQUEST_KEY = "request-key"
 VALUE_OMITTED = "dlq.value.omitted"  # How many bytes the original had that no dead letter of ours can hold.
 KEY_LENGTH_MAX = 512
-_RECORD_OVERHEAD_BYTES = 8 * 1024  # Keys, headers and framing beside a value.
+RECORD_OVERHEAD_BYTES = 8 * 1024  # Keys, headers and framing beside a value.
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +94,7 @@ class _Machine:
         self.input_topic, self.state_topic = topics
         self._decider: Any = decider
         self._writing = writing
-        self._room = writing.topics.record_bytes_max - _RECORD_OVERHEAD_BYTES
+        self._room = writing.topics.record_bytes_max - RECORD_OVERHEAD_BYTES
         self.encode = writing.codec.encode
         self.decode = writing.codec.decode
 

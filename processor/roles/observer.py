@@ -1,6 +1,5 @@
 """What a decider's engine tells, as log lines and metrics."""
 
-import time
 from collections.abc import Callable, Sequence
 
 import structlog
@@ -8,19 +7,13 @@ import structlog
 from processor.core.messages import Finished, LinkIssued, Observed, Output, Prepared, Progressed, Started, Step
 from processor.core.model import Witness
 from processor.engine.ports import InputRecord
+from processor.roles.clock import wall_clock
 from processor.telemetry import EngineMetrics, Metrics
 
 log = structlog.stdlib.get_logger()
 
-
-# The edge: from here on `now` is an argument. Anchored once, so that it never goes back when the system's clock is set.
 _SHOWN = frozenset({Witness.WEBHOOK, Witness.POLL})  # What no answer told.
-_EPOCH_NS = time.time_ns() - time.monotonic_ns()  # noqa: TID251
-
-
-def wall_clock() -> int:
-    """Return milliseconds since the epoch: the one place where deciders' time comes from; it never goes back."""
-    return (_EPOCH_NS + time.monotonic_ns()) // 1_000_000
+_OUTCOMES = ("committed", "aborted", "unknown")  # Each is there from the start: a rate sees no step out of nothing.
 
 
 class _Standing:
@@ -62,12 +55,7 @@ class EngineObserver:
         self._requests = metrics.requests
         self._clock = clock
         self._log = log.bind(decider=decider)
-        outcomes = (
-            "committed",
-            "aborted",
-            "unknown",
-        )  # Each is there from the start: a rate sees no step out of nothing.
-        self._committed, *_ = (self._engine.transactions.labels(decider, outcome) for outcome in outcomes)
+        self._committed, *_ = (self._engine.transactions.labels(decider, outcome) for outcome in _OUTCOMES)
         self._facts = self._engine.facts.labels(decider)
         self._records = self._engine.records.labels(decider)
         self._seconds = self._engine.transaction_seconds.labels(decider)
@@ -144,13 +132,11 @@ class EngineObserver:
             "reason": output.reason,
             "attempts": output.attempts,
         }
-        if output.revision == 1:
-            self._log.info("result.published", **facts)
-        else:
-            self._log.info("result.amended", **facts)
         if output.revision > 1:
+            self._log.info("result.amended", **facts)
             self._requests.amendments.labels(origin.workflow, output.outcome).inc()
             return
+        self._log.info("result.published", **facts)
         self._requests.results.labels(origin.workflow, output.outcome, witness).inc()
         age_s = max(0, self._clock() - origin.requested_at) / 1000
         self._requests.age.labels(origin.workflow, output.outcome).observe(age_s)

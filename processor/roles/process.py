@@ -24,9 +24,9 @@ from processor.core.catalogue import Catalogue
 from processor.errors import FatalError, ProcessorError
 from processor.kafka_config import Config, plain_producer_config
 from processor.logs import configure_logging
+from processor.roles.clock import wall_clock
 from processor.roles.first_contact import FirstContact
 from processor.roles.ingestor import Ingestor
-from processor.roles.observer import wall_clock
 from processor.roles.prerequisites import find_schemas, find_topics, wait_for
 from processor.roles.renewal import Renewals
 from processor.roles.surroundings import Surroundings
@@ -220,7 +220,7 @@ class Process:
         return Ingestor(
             around.settings,
             self._producer,
-            around.metrics.webhooks,
+            around.metrics,
             clock=wall_clock,
             version=around.version,
         )

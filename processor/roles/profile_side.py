@@ -19,7 +19,7 @@ from processor.adapters.reach import Reach, ReachableProvider
 from processor.adapters.workflows_api import WorkflowsApi
 from processor.core.proof import Operation
 from processor.roles.call_listener import CallListener
-from processor.roles.observer import wall_clock
+from processor.roles.clock import wall_clock
 from processor.roles.retirement import Retirement
 from processor.roles.surroundings import Surroundings
 from processor.settings import ApiSettings, credentials_fingerprint, profile_prefix

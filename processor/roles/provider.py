@@ -15,7 +15,7 @@ from processor.adapters.pauses import Pauses, Standing
 from processor.adapters.profiles import NoProvider, Profiles
 from processor.kafka_config import reader_config
 from processor.roles.call_listener import CallListener, Told
-from processor.roles.observer import wall_clock
+from processor.roles.clock import wall_clock
 from processor.roles.profile_side import ProfileSide
 from processor.roles.surroundings import Surroundings
 from processor.settings import ApiSettings

@@ -12,9 +12,9 @@ from processor.adapters.topic_ends import TopicEnds
 from processor.engine.member import Member
 from processor.errors import ProcessorError
 from processor.kafka_config import client_config
+from processor.roles.clock import wall_clock
 from processor.roles.deciders import Decider, make_completion, make_launch, make_preparation
 from processor.roles.lag import LagWatch
-from processor.roles.observer import wall_clock
 from processor.roles.prerequisites import find_schemas, find_topics, wait_for
 from processor.roles.provider import ProviderSide
 from processor.roles.surroundings import Surroundings
