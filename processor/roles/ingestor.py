@@ -24,7 +24,7 @@ from processor.errors import UndecodableMessage
 from processor.logs import LineWindow
 from processor.roles.profile_keys import ProfileKeys
 from processor.settings import ApiSettings, Settings, WebhookSettings
-from processor.telemetry import WebhookMetrics
+from processor.telemetry import Metrics
 
 log = structlog.stdlib.get_logger()
 
@@ -42,20 +42,21 @@ class Ingestor:
         self,
         settings: Settings,
         producer: AckedProducer,
-        metrics: WebhookMetrics,
+        metrics: Metrics,
         *,
         clock: Callable[[], Instant],
         version: str,
     ) -> None:
         self._settings = settings
         self._producer = producer
-        self._metrics = metrics
+        self._metrics = metrics.webhooks
+        self._dead_letters = metrics.requests.dead_letters
         self._codec = Codec(write_format=settings.state.write_format)
         self._clock = clock
         self._version = version
         self._windows: dict[str, LineWindow] = {}
         webhook, profiles = settings.webhook, settings.profiles()
-        self._keys = {name: ProfileKeys(name, api, webhook, metrics) for name, api in profiles.items()}
+        self._keys = {name: ProfileKeys(name, api, webhook, metrics.webhooks) for name, api in profiles.items()}
         self._listener = WebListener(self._app(), _listener_limits(webhook))
         self.port = webhook.port
 
@@ -96,9 +97,11 @@ class Ingestor:
         self, provider: str, body: bytes, error: UndecodableMessage, received_at: Instant
     ) -> None:
         fault = Fault(error.reason, type(error).__name__, str(error))
-        source = Coordinates(SOURCE if provider == DEFAULT_PROVIDER else f"{SOURCE}/{provider}", -1, -1)
-        headers = dead_letter_headers((), fault, source, failed_at=received_at, version=self._version)
+        source = SOURCE if provider == DEFAULT_PROVIDER else f"{SOURCE}/{provider}"
+        place = Coordinates(source, -1, -1)
+        headers = dead_letter_headers((), fault, place, failed_at=received_at, version=self._version)
         await self._producer.send(self._settings.topics.dead_letters, None, body, headers)
+        self._dead_letters.labels(source, error.reason).inc()
 
     def _observe(self, handled: Handled, seconds: float) -> None:
         self._metrics.handled.labels(str(handled.status.value), handled.reason).inc()

@@ -19,7 +19,7 @@ from processor.adapters.codec import Codec
 from processor.core.messages import WebhookReceived
 from processor.roles.ingestor import Ingestor, path_of
 from processor.settings import Settings
-from processor.telemetry import WebhookMetrics
+from processor.telemetry import Metrics
 from tests.adapters.webhook_support import (
     BODY,
     HEADER,
@@ -135,7 +135,7 @@ async def _ingesting(**sections: object) -> AsyncIterator[Running]:
     given = {"webhook": {"host": "127.0.0.1", "port": 0, "path": "/webhooks"}} | sections
     settings, registry, broker = Settings.model_validate(given), CollectorRegistry(), FakeBroker()
     producer = AckedProducer({}, make_producer=lambda _: broker)
-    ingestor = Ingestor(settings, producer, WebhookMetrics(registry), clock=lambda: NOW, version="1")
+    ingestor = Ingestor(settings, producer, Metrics(registry), clock=lambda: NOW, version="1")
     await ingestor.start()
     try:
         yield Running(ingestor, broker, registry)
@@ -234,6 +234,9 @@ async def test_a_genuine_webhook_of_unknown_shape_is_kept_and_alarmed() -> None:
             ]
             assert "canary" not in str(lines)
             assert running.count("webhooks", status="202", reason="webhook-not-json") == 3
+            assert running.count("dead_letters", source="webhook", reason="webhook-not-json") == 2
+            assert running.count("dead_letters", source="webhook", reason="webhook-no-workflow-id") == 2
+            assert running.count("dead_letters", source="webhook/eu", reason="webhook-not-json") == 1
 
 
 async def test_a_flood_of_forgeries_is_counted_and_hardly_logged() -> None:

@@ -41,6 +41,7 @@ def of(name: str, **labels: str) -> str:
 
 LINKS = of("links_total", workflow="person-check", what="issued")
 DEAD = of("dead_letters_total", source="onboarding.requests", reason="bad-avro")
+DEAD_WEBHOOK = of("dead_letters_total", source="webhook/eu", reason="webhook-not-json")
 NEW = "_x20 1x100"  # A series that comes into being with its first event.
 OLD = "1x500"  # What happened long ago.
 
@@ -217,7 +218,7 @@ INPUT = [
         "25m",
         {DEAD: NEW},
         "Dead letters from onboarding.requests for bad-avro within 15 minutes: 1.",
-        ({DEAD: OLD},),
+        ({DEAD: OLD}, {DEAD_WEBHOOK: NEW}),
         {"source": "onboarding.requests", "reason": "bad-avro"},
     ),
     Case(
