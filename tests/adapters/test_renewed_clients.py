@@ -2,16 +2,15 @@
 
 import asyncio
 import threading
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any, NoReturn
+from typing import Any
 
-from confluent_kafka import KafkaError, KafkaException, Message
+from confluent_kafka import KafkaError, KafkaException
 
 from processor.adapters.acked_producer import AckedProducer, ConfigValue
 from processor.adapters.pauses import PauseReason, Pauses, Standing
 from processor.core.proof import Proof
 from tests.adapters.calling_desk import Desk, FakeProvider, create, settle, ticket
+from tests.adapters.fake_producer import FakeProducer
 
 FAULT = Standing("check", 0, is_paused=True, at=0, reason=PauseReason.FAULT, fingerprint="ours", why="run: 403")
 OPERATOR = Standing("other", 0, is_paused=True, at=0, reason=PauseReason.OPERATOR, why="maintenance")
@@ -124,49 +123,12 @@ def test_a_fault_met_as_somebody_else_is_told_with_the_new_fingerprint() -> None
     assert met.fingerprint == "mended"
 
 
-@dataclass
-class HeldProducer:
-    """A producer by hand that confirms nothing until it is flushed."""
-
-    config: dict[str, ConfigValue]
-    sent: list[bytes | None] = field(default_factory=list)
-    waiting: list[Callable[[], None]] = field(default_factory=list)
-
-    def produce(  # noqa: PLR0913 - the library's own signature.
-        self,
-        topic: str,
-        *,
-        value: bytes | None,
-        key: bytes | None,
-        partition: int,
-        on_delivery: Callable[[KafkaError | None, Message], None],
-        headers: list[tuple[str, str | bytes | None]],
-    ) -> None:
-        assert (key, partition, headers) == (None, -1, [])
-        self.sent.append(value)
-        self.waiting.append(lambda: on_delivery(None, Message(topic=topic)))
-
-    def poll(self, timeout: float) -> int:
-        assert timeout >= 0
-        return 0
-
-    def flush(self, timeout: float) -> int:
-        assert timeout >= 0
-        waiting, self.waiting = self.waiting, []
-        for report in waiting:
-            report()
-        return 0
-
-    def list_topics(self, topic: str, timeout: float) -> NoReturn:
-        raise AssertionError(f"{topic} is not looked up here, nor for {timeout} s")
-
-
 async def test_records_on_their_way_are_confirmed_by_the_producer_that_took_them() -> None:
     """Whoever awaits one hears of it; what is sent afterwards goes out with the new configuration."""
-    made: list[HeldProducer] = []
+    made: list[FakeProducer] = []
 
-    def make(config: dict[str, ConfigValue]) -> HeldProducer:
-        made.append(HeldProducer(config))
+    def make(config: dict[str, ConfigValue]) -> FakeProducer:
+        made.append(FakeProducer(config, is_held=True))
         return made[-1]
 
     producer = AckedProducer({"sasl.password": "old"}, make_producer=make)
@@ -178,25 +140,22 @@ async def test_records_on_their_way_are_confirmed_by_the_producer_that_took_them
     await settle()
     producer.close(0.0)
     await after
-    assert [(one.config["sasl.password"], one.sent) for one in made] == [("old", [b"before"]), ("new", [b"after"])]
+    sent = [(one.config["sasl.password"], [value for _, _, value, _ in one.records]) for one in made]
+    assert sent == [("old", [b"before"]), ("new", [b"after"])]
     assert made[1].config["acks"] == "all"
 
 
-class SlowProducer(HeldProducer):
+class SlowProducer(FakeProducer):
     """Takes its time over a record; whoever flushes it meanwhile finds nothing."""
 
     def __init__(self, config: dict[str, ConfigValue]) -> None:
-        super().__init__(config)
-        self.is_asked, self.was_flushed = threading.Event(), threading.Event()
+        super().__init__(config, is_held=True)
+        self.is_asked = threading.Event()
 
     def produce(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401  # as its base has them
         self.is_asked.set()
         self.was_flushed.wait(0.2)
         super().produce(*args, **kwargs)
-
-    def flush(self, timeout: float) -> int:
-        self.was_flushed.set()
-        return super().flush(timeout)
 
 
 async def test_what_is_being_handed_to_a_producer_while_it_is_replaced_is_confirmed() -> None:
@@ -218,13 +177,13 @@ async def test_what_is_being_handed_to_a_producer_while_it_is_replaced_is_confir
 
 async def test_a_producer_that_cannot_be_made_is_tried_again_and_the_old_one_serves() -> None:
     """A certificate file is half written just then; nobody who sends notices."""
-    made: list[HeldProducer] = []
+    made: list[FakeProducer] = []
     tries = iter([None, KafkaException(KafkaError(KafkaError._INVALID_ARG)), None])  # noqa: SLF001 - public by use.
 
-    def make(config: dict[str, ConfigValue]) -> HeldProducer:
+    def make(config: dict[str, ConfigValue]) -> FakeProducer:
         if (failure := next(tries)) is not None:
             raise failure
-        made.append(HeldProducer(config))
+        made.append(FakeProducer(config, is_held=True))
         return made[-1]
 
     producer = AckedProducer({}, make_producer=make)

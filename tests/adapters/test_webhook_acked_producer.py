@@ -1,21 +1,19 @@
 """An awaited send: done means that the broker has it; anything else is said within the time-out."""
 
 import asyncio
-import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import NoReturn
 
 import pytest
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
-from confluent_kafka.admin import AdminClient
-from confluent_kafka.cimpl import NewTopic
+from confluent_kafka import KafkaError, KafkaException
 
 from processor.adapters.acked_producer import AckedProducer, ConfigValue
 from processor.errors import BrokerUnavailable
+from tests.adapters.fake_producer import FakeProducer
 from tests.support.broker import RunningBroker
+from tests.support.reading import all_records
+from tests.support.topics import make_topic
 
 NOBODY = "127.0.0.1:1"
 
@@ -84,51 +82,6 @@ def test_no_property_weakens_the_acknowledgement() -> None:
     assert (seen["client.id"], seen["delivery.timeout.ms"]) == ("ingestor", 2_000)
 
 
-@dataclass
-class FakeProducer:
-    """A producer by hand: it reports `error` for each record, or refuses to take any."""
-
-    error: KafkaError | None = None
-    refusal: Exception | None = None
-    reports: list[Callable[[], None]] = field(default_factory=list)
-    is_held: bool = False
-    was_flushed: threading.Event = field(default_factory=threading.Event)
-
-    def produce(  # noqa: PLR0913 - the library's own signature.
-        self,
-        topic: str,
-        *,
-        value: bytes | None,
-        key: bytes | None,
-        partition: int,
-        on_delivery: Callable[[KafkaError | None, Message], None],
-        headers: list[tuple[str, str | bytes | None]],
-    ) -> None:
-        assert (topic, value, key, partition, headers) == ("webhooks", b"value", b"key", -1, [])
-        if self.refusal is not None:
-            raise self.refusal
-        message = Message(topic=topic)
-        self.reports.append(lambda: on_delivery(self.error, message))
-
-    def poll(self, timeout: float) -> int:
-        assert timeout > 0
-        time.sleep(0.002)
-        reports: list[Callable[[], None]] = []
-        if not self.is_held:
-            reports, self.reports = self.reports, reports
-        for report in reports:
-            report()
-        return len(reports)
-
-    def flush(self, timeout: float) -> int:
-        assert timeout >= 0
-        self.was_flushed.set()
-        return 0
-
-    def list_topics(self, topic: str, timeout: float) -> NoReturn:
-        raise AssertionError(f"{topic} is not looked up here, nor for {timeout} s")
-
-
 def test_a_broker_that_is_not_there_is_not_found() -> None:
     """Nobody listens: whoever asks for a topic hears it after the time-out."""
     with _producer(NOBODY) as producer, pytest.raises(BrokerUnavailable, match="does not answer: _TRANSPORT"):
@@ -179,34 +132,17 @@ def test_a_report_after_its_loop_is_gone_harms_nobody() -> None:
     fake.is_held = False
     producer.send_now("webhooks", b"key", b"value")
     assert producer.in_flight == 0
+    assert fake.records == [("webhooks", b"key", b"value", {})] * 2
     producer.close(0.0)
 
 
 # --- on a real broker --------------------------------------------------------------------------------------------
 
 
-def _topic(address: str, name: str, partitions: int = 4, config: dict[str, str] | None = None) -> str:
-    admin = AdminClient({"bootstrap.servers": address})
-    created = admin.create_topics([NewTopic(name, partitions, 1, config=config or {})])
-    created[name].result(10)
-    return name
-
-
-def _records(address: str, topic: str, count: int, partitions: int = 4) -> list[Message]:
-    consumer = Consumer({"bootstrap.servers": address, "group.id": "unused", "enable.auto.commit": False})
-    consumer.assign([TopicPartition(topic, number, 0) for number in range(partitions)])
-    found: list[Message] = []
-    until_s = time.monotonic() + 10
-    while len(found) < count and time.monotonic() < until_s:
-        found += [message for message in consumer.consume(count, 0.5) if message.error() is None]
-    consumer.close()
-    return found
-
-
 @pytest.mark.broker
 async def test_a_send_that_returns_is_on_the_broker(bootstrap_servers: str, topic_prefix: str) -> None:
     """Key, value and headers are there as soon as the call returns, many at once, all of one key in one place."""
-    topic = _topic(bootstrap_servers, f"{topic_prefix}acked")
+    topic = make_topic(bootstrap_servers, f"{topic_prefix}acked", partitions=4)
     with _producer(bootstrap_servers, send_timeout_s=10.0, in_flight_max=500) as producer:
         sends = [
             producer.send(topic, b"key-%d" % (number % 7), b"value-%d" % number, [("ce_id", b"%d" % number)])
@@ -215,30 +151,30 @@ async def test_a_send_that_returns_is_on_the_broker(bootstrap_servers: str, topi
         await asyncio.gather(*sends)
         await asyncio.to_thread(producer.send_now, topic, b"key-0", b"from a thread")
         await producer.send(topic, b"key-0", b"placed", partition=3)
-    records = _records(bootstrap_servers, topic, 302)
+    records = all_records(bootstrap_servers, topic)
     assert len(records) == 302
-    by_value = {message.value(): message for message in records}
-    assert by_value[b"value-8"].headers() == [("ce_id", b"8")]
-    assert by_value[b"placed"].partition() == 3
-    places = {(message.key(), message.partition()) for message in records if message.value() != b"placed"}
+    by_value = {record.value: record for record in records}
+    assert by_value[b"value-8"].headers == {"ce_id": b"8"}
+    assert by_value[b"placed"].partition == 3
+    places = {(record.key, record.partition) for record in records if record.value != b"placed"}
     assert len(places) == 7
 
 
 @pytest.mark.broker
 async def test_keys_lie_where_java_puts_them(bootstrap_servers: str, topic_prefix: str) -> None:
     """The partition of a key is Java's: murmur2 of its bytes, positive, modulo the number of partitions."""
-    topic = _topic(bootstrap_servers, f"{topic_prefix}murmur", partitions=12)
+    topic = make_topic(bootstrap_servers, f"{topic_prefix}murmur", partitions=12)
     keys = [f"9e8d7c6b-0000-4000-8000-{number:012x}".encode() for number in range(40)]
     with _producer(bootstrap_servers, send_timeout_s=10.0) as producer:
         await asyncio.gather(*(producer.send(topic, key, b"") for key in keys))
-    found = {message.key(): message.partition() for message in _records(bootstrap_servers, topic, 40, 12)}
+    found = {record.key: record.partition for record in all_records(bootstrap_servers, topic)}
     assert found == {key: (_murmur2(key) & 0x7FFF_FFFF) % 12 for key in keys}
 
 
 @pytest.mark.broker
 async def test_a_topic_is_found_on_its_broker(bootstrap_servers: str, topic_prefix: str) -> None:
     """One that is there is found, one that is missing is named."""
-    topic = _topic(bootstrap_servers, f"{topic_prefix}found")
+    topic = make_topic(bootstrap_servers, f"{topic_prefix}found")
     with _producer(bootstrap_servers) as producer:
         await asyncio.to_thread(producer.find, topic, 5.0)
         with pytest.raises(BrokerUnavailable, match="missing cannot be written: UNKNOWN_TOPIC_OR_PART"):
@@ -248,7 +184,7 @@ async def test_a_topic_is_found_on_its_broker(bootstrap_servers: str, topic_pref
 @pytest.mark.broker
 async def test_a_refused_record_is_told(bootstrap_servers: str, topic_prefix: str) -> None:
     """A topic that does not exist, and a record above the broker's limit, end in an error within the time-out."""
-    small = _topic(bootstrap_servers, f"{topic_prefix}small", config={"max.message.bytes": "1000"})
+    small = make_topic(bootstrap_servers, f"{topic_prefix}small", max_message_bytes="1000")
     with _producer(bootstrap_servers, send_timeout_s=2.0) as producer:
         with pytest.raises(BrokerUnavailable, match="MSG_SIZE_TOO_LARGE"):
             await producer.send(small, None, b"x" * 2_000)
@@ -260,7 +196,7 @@ async def test_a_refused_record_is_told(bootstrap_servers: str, topic_prefix: st
 @pytest.mark.broker
 async def test_a_frozen_broker_is_told_in_time_and_then_forgotten(broker: RunningBroker, topic_prefix: str) -> None:
     """While the broker does not answer, each send ends in its time-out; when it is back, sends work again."""
-    topic = _topic(broker.bootstrap_servers, f"{topic_prefix}frozen")
+    topic = make_topic(broker.bootstrap_servers, f"{topic_prefix}frozen")
     with _producer(broker.bootstrap_servers, send_timeout_s=0.5) as producer:
         async with asyncio.timeout(10):
             while not await _is_sent(producer, topic):

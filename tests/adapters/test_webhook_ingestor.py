@@ -1,16 +1,13 @@
 """The whole ingestor on loopback: two provider profiles, their key endpoints, and what reaches which topic."""
 
 import asyncio
-import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import NoReturn
 
 import pytest
 import structlog
 from aiohttp import web
-from confluent_kafka import KafkaError, Message
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from prometheus_client import CollectorRegistry
 
@@ -20,6 +17,7 @@ from processor.core.messages import WebhookReceived
 from processor.roles.ingestor import Ingestor, path_of
 from processor.settings import Settings
 from processor.telemetry import Metrics
+from tests.adapters.fake_producer import FakeProducer
 from tests.adapters.webhook_support import (
     BODY,
     HEADER,
@@ -35,43 +33,6 @@ from tests.adapters.webhook_support import (
 
 NOW = 1_767_225_600_000
 DEFAULT, SECOND = private_key(), private_key("second")
-
-
-@dataclass
-class FakeBroker:
-    """Takes every record at once, and keeps it."""
-
-    records: list[tuple[str, bytes | None, bytes | None, dict[str, object]]] = field(default_factory=list)
-    reports: list[Callable[[], None]] = field(default_factory=list)
-
-    def produce(  # noqa: PLR0913 - the library's own signature.
-        self,
-        topic: str,
-        *,
-        value: bytes | None,
-        key: bytes | None,
-        partition: int,
-        on_delivery: Callable[[KafkaError | None, Message], None],
-        headers: list[tuple[str, str | bytes | None]],
-    ) -> None:
-        assert partition == -1
-        self.records.append((topic, key, value, dict(headers)))
-        self.reports.append(lambda: on_delivery(None, Message(topic=topic)))
-
-    def poll(self, timeout: float) -> int:
-        assert timeout > 0
-        time.sleep(0.001)
-        reports, self.reports = self.reports, []
-        for report in reports:
-            report()
-        return len(reports)
-
-    def flush(self, timeout: float) -> int:
-        assert timeout >= 0
-        return 0
-
-    def list_topics(self, topic: str, timeout: float) -> NoReturn:
-        raise AssertionError(f"{topic} is not looked up here, nor for {timeout} s")
 
 
 @dataclass
@@ -117,7 +78,7 @@ class Running:
     """An ingestor that listens, the broker behind it, and its metrics."""
 
     ingestor: Ingestor
-    broker: FakeBroker
+    broker: FakeProducer
     registry: CollectorRegistry
 
     async def post(
@@ -133,7 +94,7 @@ class Running:
 @asynccontextmanager
 async def _ingesting(**sections: object) -> AsyncIterator[Running]:
     given = {"webhook": {"host": "127.0.0.1", "port": 0, "path": "/webhooks"}} | sections
-    settings, registry, broker = Settings.model_validate(given), CollectorRegistry(), FakeBroker()
+    settings, registry, broker = Settings.model_validate(given), CollectorRegistry(), FakeProducer()
     producer = AckedProducer({}, make_producer=lambda _: broker)
     ingestor = Ingestor(settings, producer, Metrics(registry), clock=lambda: NOW, version="1")
     await ingestor.start()
