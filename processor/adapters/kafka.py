@@ -17,6 +17,7 @@ from confluent_kafka import (
     KafkaException,
     Message,
     Producer,
+    TopicCollection,
     TopicPartition,
 )
 from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]  # exported, but not said so
@@ -185,6 +186,15 @@ class KafkaLog:
     def state_bounds(self, partition: int) -> tuple[int, int]:
         """Return first offset and high watermark of the state partition; raises BrokerUnavailable."""
         return self._bounds(self._config.state_topic, partition)
+
+    def state_id(self) -> str:
+        """Return the id that the broker gave the state topic (KIP-516); raises BrokerUnavailable."""
+        topic = self._config.state_topic
+        try:
+            asked = self._admin.describe_topics(TopicCollection([topic]), request_timeout=self._config.request_s)
+            return str(asked[topic].result(self._config.request_s).topic_id)
+        except (KafkaException, TimeoutError) as error:
+            raise BrokerUnavailable(f"id of {topic}") from error
 
     def partitions(self) -> int:
         """Return how many partitions the input topic has; raises BrokerUnavailable."""

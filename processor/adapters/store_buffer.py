@@ -22,6 +22,15 @@ class BufferedStore:
         self._changes: dict[str, Change] = {}
         self._checkpoint: Checkpoint | None = None
 
+    @property
+    def is_durable(self) -> bool:
+        """Whether the store behind this is."""
+        return self._store.is_durable
+
+    def origin(self) -> str:
+        """Return what the last wipe was told."""
+        return self._store.origin()
+
     def checkpoint(self) -> Checkpoint | None:
         """Return up to where this store is complete, or None when it is empty."""
         self._flush()
@@ -57,10 +66,10 @@ class BufferedStore:
         if len(self._changes) >= self._changes_max:
             self._flush()
 
-    def wipe(self) -> None:
+    def wipe(self, origin: str) -> None:
         """Forget everything."""
         self._changes, self._checkpoint = {}, None
-        self._store.wipe()
+        self._store.wipe(origin)
 
     def close(self) -> None:
         """Close; what was written stays for the next owner on this machine. Never raises."""

@@ -12,12 +12,19 @@ _STALE_TIMERS_MAX = 64  # Beside as many as there are valid ones; more are swept
 class MemoryStore:
     """Serves `engine.ports.Store` from dictionaries; a timer costs O(log n), what became stale is dropped when met."""
 
-    def __init__(self) -> None:
+    is_durable = False
+
+    def __init__(self, origin: str = "") -> None:
+        self._origin = origin
         self._entries: dict[str, Entry] = {}
         self._groups: dict[str, set[str]] = {}  # State key -> storage keys, so that reading one key scans no others.
         self._timers: dict[bool, list[tuple[int, str]]] = {False: [], True: []}
         self._timed: dict[bool, int] = {False: 0, True: 0}  # How many entries have a timer.
         self._checkpoint: Checkpoint | None = None
+
+    def origin(self) -> str:
+        """Return what the last wipe was told."""
+        return self._origin
 
     def checkpoint(self) -> Checkpoint | None:
         """Return up to where this store is complete, or None when it is empty."""
@@ -61,13 +68,13 @@ class MemoryStore:
         for is_behind_evidence in (False, True):
             self._sweep(is_behind_evidence=is_behind_evidence)
 
-    def wipe(self) -> None:
+    def wipe(self, origin: str) -> None:
         """Forget everything."""
-        self.__init__()  # type: ignore[misc]  # an empty store is what a new one is
+        self.__init__(origin)  # type: ignore[misc]  # an empty store is what a new one is
 
     def close(self) -> None:
         """Forget everything: what memory held does not stay."""
-        self.wipe()
+        self.wipe("")
 
     def _put(self, key: str, entry: Entry | None) -> None:
         old = self._entries.get(key)

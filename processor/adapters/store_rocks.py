@@ -5,7 +5,7 @@ the process, the store is whole up to some checkpoint, and opening it again need
 after a power cut the checkpoint is older, and the state topic has the rest.
 
 Keys: `e` + storage key -> packed entry · `t` or `u` + due + storage key -> nothing (timers, and those behind
-evidence) · `c` -> checkpoint. A damaged store is removed, which costs a restore and nothing else.
+evidence) · `c` -> checkpoint · `o` -> origin. A damaged store is removed, which costs a restore and nothing else.
 """
 
 import shutil
@@ -39,7 +39,7 @@ _FORMAT = 1  # Of these keys and values; another one is taken for an empty store
 _CHECKPOINT = struct.Struct(">Bqq")
 _DUE = struct.Struct(">Q")
 _DUE_BIAS = 1 << 63  # Makes the order of the bytes the order of the instants.
-_ENTRY, _CHECKPOINT_KEY = b"e", b"c"
+_ENTRY, _CHECKPOINT_KEY, _ORIGIN_KEY = b"e", b"c", b"o"
 _TIMERS = {False: b"t", True: b"u"}
 
 
@@ -49,10 +49,16 @@ class RocksStore:
     Raises FatalError, with the remedy, when the disk cannot be used or another process uses the directory.
     """
 
+    is_durable = True
+
     def __init__(self, path: Path) -> None:
         self._path = path
         self._low: dict[bool, int] = {False: -_DUE_BIAS, True: -_DUE_BIAS}  # No timer is due before; spares tombstones.
         self._db = self._open()
+
+    def origin(self) -> str:
+        """Return what the last wipe was told."""
+        return (self._get(_ORIGIN_KEY) or b"").decode()
 
     def checkpoint(self) -> Checkpoint | None:
         """Return up to where this store is complete, or None when it is empty."""
@@ -118,11 +124,14 @@ class RocksStore:
             put(_CHECKPOINT_KEY, _CHECKPOINT.pack(_FORMAT, checkpoint.offset, checkpoint.at))
         self._write(batch)
 
-    def wipe(self) -> None:
+    def wipe(self, origin: str) -> None:
         """Forget everything."""
         self.close()
         self._remove()
         self._db = self._open()
+        batch = WriteBatch(raw_mode=True)
+        batch.put(_ORIGIN_KEY, origin.encode())
+        self._write(batch)
 
     def close(self) -> None:
         """Close; what was written stays for the next owner on this machine. Never raises, also when closed before."""

@@ -292,6 +292,10 @@ class Log(Protocol):
         """Return first offset and high watermark of the state partition; raises BrokerUnavailable."""
         ...
 
+    def state_id(self) -> str:
+        """Return what tells this state topic from others that had its name; raises BrokerUnavailable."""
+        ...
+
     def state_start(self, partition: int, offset: int | None) -> None:
         """Begin reading a state partition from an offset (None: its first)."""
         ...
@@ -368,6 +372,15 @@ class Checkpoint(NamedTuple):
 class Store(Protocol):
     """The local copy of one partition's state; a cache of the state topic."""
 
+    @property
+    def is_durable(self) -> bool:
+        """Whether what is written outlives the process."""
+        ...
+
+    def origin(self) -> str:
+        """Return the `Log.state_id` that the last wipe was told, empty when there was none."""
+        ...
+
     def checkpoint(self) -> Checkpoint | None:
         """Return up to where this store is complete, or None when it is empty."""
         ...
@@ -392,8 +405,8 @@ class Store(Protocol):
         """Apply changes and the checkpoint in one atomic write; None keeps the older checkpoint."""
         ...
 
-    def wipe(self) -> None:
-        """Forget everything."""
+    def wipe(self, origin: str) -> None:
+        """Forget everything, to become a copy of another topic."""
         ...
 
     def close(self) -> None:

@@ -113,11 +113,12 @@ class Restorer:
 
     def _begin_at(self, store: Store, low: int, end: int) -> int:
         """Return from where the state must be read: from the store's checkpoint if that is of use, else all of it."""
+        origin = self._log.state_id() if store.is_durable else ""
         checkpoint = store.checkpoint()
-        is_inside = checkpoint is not None and low <= checkpoint.offset <= end
-        if checkpoint is not None and is_inside and self._clock() - checkpoint.at < CHECKPOINT_AGE_MAX_MS:
+        is_of_use = checkpoint is not None and low <= checkpoint.offset <= end and store.origin() == origin
+        if checkpoint is not None and is_of_use and self._clock() - checkpoint.at < CHECKPOINT_AGE_MAX_MS:
             return checkpoint.offset
-        store.wipe()
+        store.wipe(origin)
         return 0
 
     def _read_or_stop(self, item: InputRecord | EndReached) -> None:

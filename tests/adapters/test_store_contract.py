@@ -133,8 +133,9 @@ def test_the_next_timer_may_be_told_early_but_never_late(store: Store) -> None:
 def test_a_wipe_forgets_everything(store: Store) -> None:
     """Entries, both timer indexes and the checkpoint are gone, and the store works on."""
     store.write({"a": Change(entry("", 1), None), "b": Change(entry("", 1, behind=True), None)}, Checkpoint(3, 4))
-    store.wipe()
+    store.wipe("another topic")
     assert store.checkpoint() is None
+    assert store.origin() == "another topic"
     assert list(store.scan("")) == []
     assert [store.next_due(is_behind_evidence=behind) for behind in (FREE, BEHIND)] == [None, None]
     put(store, "a", entry("again", 7))
@@ -170,6 +171,7 @@ class Model:
     def __init__(self) -> None:
         self.entries: dict[str, Entry] = {}
         self.checkpoint: Checkpoint | None = None
+        self.origin = ""
 
     def changes(self, wanted: dict[str, tuple[Entry | None, bool]]) -> dict[str, Change]:
         """Return the changes, some of them naming the old due time, and apply them here."""
@@ -196,7 +198,7 @@ class Model:
 def agree(store: Store, model: Model) -> None:
     """Compare everything that can be read."""
     assert dict(store.scan("")) == model.entries
-    assert store.checkpoint() == model.checkpoint
+    assert (store.checkpoint(), store.origin()) == (model.checkpoint, model.origin)
     for key in KEYS:
         assert store.get(key) == model.entries.get(key)
     prefix = KEYS[0].split("\x00", maxsplit=1)[0] + "\x00"
@@ -219,8 +221,9 @@ def run(reopen: Callable[[Store | None], Store], steps: Steps) -> None:
                 store.write(model.changes(wanted), checkpoint)
                 model.checkpoint = checkpoint or model.checkpoint
             elif name == "wipe":
-                store.wipe()
+                store.wipe("topic")
                 model = Model()
+                model.origin = "topic"
             elif name == "reopen":
                 store = reopen(store)
             elif name == "due":

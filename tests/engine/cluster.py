@@ -153,6 +153,7 @@ class Cluster:
         self.partitions = partitions
         self.input_topic = input_topic
         self.state_topic = state_topic
+        self.state_id = "first"
         self.group = Group(partitions, rng)
         self.is_down = False
         self.topics: dict[str, list[PartitionLog]] = {}

@@ -177,12 +177,22 @@ def test_offsets_that_hang_in_a_transaction_are_waited_for() -> None:
 
 
 @pytest.mark.parametrize(
-    "offset,age_ms,is_used",
-    [(2, 0, True), (99, 0, False), (2, CHECKPOINT_AGE_MAX_MS, False)],
-    ids=["usable", "beyond the end", "older than tombstones live"],
+    "offset,age_ms,origin,is_used",
+    [
+        (2, 0, "first", True),
+        (99, 0, "first", False),
+        (2, CHECKPOINT_AGE_MAX_MS, "first", False),
+        (2, 0, "another", False),
+    ],
+    ids=["usable", "beyond the end", "older than tombstones live", "of a topic that had this name"],
 )
-def test_a_store_is_used_from_its_checkpoint_or_not_at_all(*, offset: int, age_ms: int, is_used: bool) -> None:
-    """A checkpoint that the topic contradicts, or that is older than a tombstone lives, makes the store worthless."""
+def test_a_store_is_used_from_its_checkpoint_or_not_at_all(
+    *, offset: int, age_ms: int, origin: str, is_used: bool
+) -> None:
+    """A checkpoint that the topic contradicts, or that is older than a tombstone lives, makes the store worthless.
+
+    So does a topic that was deleted and made anew: its offsets mean something else.
+    """
     setting = Setting()
     with setting.transaction() as rows:
         rows += [
@@ -191,11 +201,13 @@ def test_a_store_is_used_from_its_checkpoint_or_not_at_all(*, offset: int, age_m
             (POSITION_KEY, pack(position_entry(StoredPosition(0, 1)))),
         ]
     checkpoint = Checkpoint(offset, setting.cluster.now - age_ms)
+    setting.store().wipe(origin)
     setting.store().write({"only\x00here": Change(part("cached"), None)}, checkpoint)
     setting.begin()
     assert len(setting.turns()) == 1
     assert (setting.store().get("only\x00here") is not None) is is_used
     assert (setting.store().get("a\x00x") is not None) is not is_used
+    assert setting.store().origin() == "first"
 
 
 def test_state_of_a_newer_build_stops_that_partition_only() -> None:

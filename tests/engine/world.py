@@ -226,6 +226,11 @@ class FakeLog:
         log = self._cluster.logs(self._cluster.state_topic)[partition]
         return log.start, log.end
 
+    def state_id(self) -> str:
+        """Return which topic of this name it is."""
+        self._ask("state_id")
+        return self._cluster.state_id
+
     def forget_before(self, partition: int, offset: int) -> bool:
         """Delete input."""
         self._fate.point("forget_before")
@@ -335,8 +340,10 @@ class Disk:
 class DiskStore(MemoryStore):
     """A store on a disk: closing keeps it, and only one process may have it open."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    is_durable = True
+
+    def __init__(self, origin: str = "") -> None:
+        super().__init__(origin)
         self.release: Callable[[], None] = lambda: None
         self.point: Callable[[str], None] = lambda _: None
 
@@ -346,10 +353,10 @@ class DiskStore(MemoryStore):
         super().write(changes, checkpoint)
         self.point("store: written")
 
-    def wipe(self) -> None:
+    def wipe(self, origin: str) -> None:
         """Wipe."""
         release, point = self.release, self.point
-        super().wipe()
+        super().wipe(origin)
         self.release, self.point = release, point
 
     def close(self) -> None:
