@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Final
 
 from processor.adapters.relocation_kafka import FencedWriter, RelocationKafka
+from processor.adapters.scratch import scratch_directory
 from processor.adapters.topics import TopicAdmin
 from processor.kafka_config import client_config, producer_config, reader_config
 from processor.settings import Settings
@@ -31,14 +31,14 @@ class Tools:
 
 @contextmanager
 def tools_for(settings: Settings, tell: Callable[[str], None]) -> Iterator[Tools]:
-    """Give the tools; what they put on disk is as private as a temporary directory, and gone afterwards."""
+    """Give the tools; what they put on disk is private, and gone afterwards: after a kill, with the next command."""
     timeout_s = settings.kafka.operation_timeout_s
     client = client_config(settings, CLIENT)
     with (
-        TemporaryDirectory(prefix="onboarding-") as directory,
+        scratch_directory() as directory,
         closing(RelocationKafka(reader_config(settings, CLIENT), client, timeout_s)) as kafka,
     ):
-        yield Tools(kafka, TopicAdmin(client, timeout_s), Path(directory), tell)
+        yield Tools(kafka, TopicAdmin(client, timeout_s), directory, tell)
 
 
 @contextmanager
