@@ -18,10 +18,11 @@ from processor.engine.member import Member
 from processor.engine.partition import Phase
 from processor.engine.ports import OutputRecord
 from tests.engine.cluster import Cluster, Transaction
+from tests.engine.disk import Disk, opener
 from tests.engine.ledger import NOT_SENT, Ledger
 from tests.engine.marks import MARK_INTERVAL_MS, MARKING_SHARE, MarkCheck
 from tests.engine.toy import CALL_MS, KNOWN_MS, Head, MarkedToy, Toy
-from tests.engine.world import Crash, Disk, FakeCaller, FakeLog, Watcher, opener
+from tests.engine.world import Crash, FakeCaller, FakeLog, Watcher
 
 PARTITIONS, KEYS, PROCESSES_MAX = 3, 5, 3
 SESSION_MS = 3_000

@@ -13,8 +13,9 @@ from processor.engine.restore import CHECKPOINT_AGE_MAX_MS, Restorer, start_of
 from processor.engine.seals import Seal, SealKind, seal_value
 from processor.errors import StateUnreadable
 from tests.engine.cluster import Cluster
+from tests.engine.disk import Disk, DiskStore, opener
 from tests.engine.toy import Toy
-from tests.engine.world import Disk, DiskStore, FakeLog, Watcher, opener
+from tests.engine.world import FakeLog, Watcher
 
 STORED = StoredPosition(50, 3)
 
