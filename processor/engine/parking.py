@@ -182,11 +182,7 @@ def _timed(partition: Partition, key: str) -> list[tuple[str, Entry]]:
     """Return the parts of a key that have a timer, as they are stored; all are read before any is written."""
     names = [name for name in partition.names(key) if not name.startswith(PARKED_PREFIX)]
     parts = [(name, partition.read(storage_key(key, name))) for name in names]
-    return [
-        (name, partition.entry_of(storage_key(key, name), part))
-        for name, part in parts
-        if part is not None and part.timer is not None
-    ]
+    return [(name, partition.entry_of(part)) for name, part in parts if part is not None and part.timer is not None]
 
 
 def _text(data: bytes | None) -> str | None:

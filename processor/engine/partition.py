@@ -140,7 +140,7 @@ class Partition:
         changes: dict[str, Changed | None] = {}
         for name, part in decision.changes.items():
             storage = storage_key(key, name)
-            changes[storage] = None if part is None else Changed(self.entry_of(storage, part), part)
+            changes[storage] = None if part is None else Changed(self.entry_of(part), part)
         for storage, changed in changes.items():
             check_size(bytes_max, storage.encode(), None if changed is None else changed.entry.body)
         self._overlay.update(changes)
@@ -217,11 +217,11 @@ class Partition:
         old_due = (old_timer.due_at, old_timer.is_behind_evidence) if old_timer is not None else None
         return Change(None if changed is None else changed.entry, old_due)
 
-    def entry_of(self, storage: str, part: Any) -> Entry:  # noqa: ANN401  # the machine's own part
+    def entry_of(self, part: Any) -> Entry:  # noqa: ANN401  # the machine's own part
         """Return a part of the machine as it is stored."""
         timer = part.timer
         return Entry(
-            gauge=self._machine.gauge_of(storage[storage.index(SEPARATOR) + 1 :], part),
+            gauge=self._machine.gauge_of(part),
             due_at=None if timer is None else timer.due_at,
             is_behind_evidence=timer is not None and timer.is_behind_evidence,
             is_waiting=part.is_waiting,
@@ -238,7 +238,7 @@ class Partition:
         """Keep the counts right; called before the change is written, which may replace a part that nobody read."""
         part = self._cache.get(storage)
         if part is not None:
-            self.counts[self._machine.gauge_of(storage[storage.index(SEPARATOR) + 1 :], part)] -= 1
+            self.counts[self._machine.gauge_of(part)] -= 1
         elif (old := self._store.get(storage)) is not None:
             self.counts[old.gauge] -= 1
         if change.entry is not None:

@@ -137,7 +137,7 @@ class Machine(Protocol):
         """Fold one fact into one key's state; pure."""
         ...
 
-    def gauge_of(self, part: str, value: Any) -> int:  # noqa: ANN401  # the machine's own part
+    def gauge_of(self, part: Any) -> int:  # noqa: ANN401  # the machine's own part
         """Return the index into `gauges` of the class that this part is counted in."""
         ...
 

@@ -225,10 +225,10 @@ class PreparationMachine(_Machine):
         lane = lane_key(record.key) if record.key is not None else lane_key(request.request_id.encode())
         return lane, RequestArrived(request, record.key, read_traceparent(record.headers))
 
-    def gauge_of(self, part: str, value: object) -> int:
+    @staticmethod
+    def gauge_of(part: object) -> int:
         """Return the class that a part is counted in."""
-        del part
-        return _PREPARATION_GAUGES[type(value)]
+        return _PREPARATION_GAUGES[type(part)]
 
 
 class LaunchMachine(_Machine):
@@ -258,23 +258,13 @@ class LaunchMachine(_Machine):
             raise UndecodableMessage("unexpected-type", f"{type(message).__name__} does not belong on this topic")
         return message.launch_key, message
 
-    def gauge_of(self, part: str, value: object) -> int:
-        """Return the class that a part is counted in."""
-        del part
-        match value:
-            case Launching():
-                return _LAUNCHING_GAUGES.get(value.phase, 0)
-            case WaitingLaunch():
-                return 1
-            case KnownWorkflow() | KnownRequest():
-                return 4
-            case Candidate():
-                return 5
-            case GaveUp():
-                return 6
-            case Issued():
-                return 3 if value.has_candidates else 7
-        raise TypeError(f"launch has no part {type(value).__name__}")
+    @staticmethod
+    def gauge_of(part: object) -> int:
+        """Return the class that a part is counted in; a link with candidates waits for a person."""
+        if isinstance(part, Launching):
+            return _LAUNCHING_GAUGES.get(part.phase, 0)
+        is_for_person = isinstance(part, Issued) and part.has_candidates
+        return _LAUNCHING_GAUGES[LaunchPhase.HELD] if is_for_person else _LAUNCH_GAUGES[type(part)]
 
     def must_finish(self, call: Call) -> bool:
         """Whether a drain must wait for this call; a link or token that is lost is issued again."""
@@ -322,14 +312,23 @@ class CompletionMachine(_Machine):
             raise UndecodableMessage("unexpected-type", f"{type(message).__name__} does not belong on this topic")
         return canonical_id(message.workflow_id), message
 
-    def gauge_of(self, part: str, value: WorkflowState) -> int:
+    @staticmethod
+    def gauge_of(part: WorkflowState) -> int:
         """Return the class that a part is counted in."""
-        del part
-        return _COMPLETION_GAUGES[value.phase]
+        return _COMPLETION_GAUGES[part.phase]
 
 
+# Positions in `gauges`; they are written with each part, so none may get another number.
 _PREPARATION_GAUGES: Mapping[type, int] = {Preparing: 0, PendingRequest: 1, KnownRequest: 2, KnownSubject: 3}
 
+_LAUNCH_GAUGES: Mapping[type, int] = {
+    WaitingLaunch: 1,
+    KnownWorkflow: 4,
+    KnownRequest: 4,
+    Candidate: 5,
+    GaveUp: 6,
+    Issued: 7,
+}
 _LAUNCHING_GAUGES: Mapping[LaunchPhase, int] = {
     LaunchPhase.UNKNOWN: 2,
     LaunchPhase.HELD: 3,

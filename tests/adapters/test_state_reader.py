@@ -37,7 +37,7 @@ def record(part: Part | None, name: str = "head", key: str = KEY, offset: int = 
     """Return a state record as launch writes it; None deletes."""
     value = None
     if part is not None:
-        gauge = LaunchMachine.gauge_of(None, name, part)  # type: ignore[arg-type]  # it needs no machine
+        gauge = LaunchMachine.gauge_of(part)
         value = pack(Entry(gauge, None, is_behind_evidence=False, is_waiting=False, body=CODEC.encode(part)))
     return InputRecord("state", 3, offset, storage_key(key, name).encode(), value, (), AT)
 

@@ -291,7 +291,7 @@ def state(env: Env, part: Part | None, name: str = "head", key: str = KEY) -> Se
     """Return a record of launch's state, as launch writes it."""
     value = None
     if part is not None:
-        gauge = LaunchMachine.gauge_of(None, name, part)  # type: ignore[arg-type]  # it needs no machine
+        gauge = LaunchMachine.gauge_of(part)
         value = pack(Entry(gauge, None, is_behind_evidence=False, is_waiting=False, body=CODEC.encode(part)))
     topic = f"{env['PROCESSOR_APPLICATION_ID']}.launch-state"
     return topic, storage_key(key, name).encode(), value, PARTITION, []

@@ -165,9 +165,8 @@ class Toy:
             raise RuleFailed
         return _Step(state, head, now, self.waits_for_evidence).take(fact)
 
-    def gauge_of(self, part: str, value: Any) -> int:  # noqa: ANN401
-        del part
-        return (Head, Waiting, Known).index(type(value))
+    def gauge_of(self, part: Any) -> int:  # noqa: ANN401
+        return (Head, Waiting, Known).index(type(part))
 
     def encode(self, value: Any) -> bytes:  # noqa: ANN401
         fields = {name: getattr(value, name) for name in value.__slots__}
@@ -204,9 +203,8 @@ class MarkedToy(Toy):
 
     unjudged = 0
 
-    def gauge_of(self, part: str, value: Any) -> int:  # noqa: ANN401
-        del part
-        return 2 if isinstance(value, Known) else 0
+    def gauge_of(self, part: Any) -> int:  # noqa: ANN401
+        return 2 if isinstance(part, Known) else 0
 
 
 @dataclass(slots=True)

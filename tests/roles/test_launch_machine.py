@@ -55,7 +55,7 @@ UNREPEATABLE = {Operation.RUN, Operation.SEND_LINK}
 )
 def test_a_part_is_counted_by_what_it_waits_for(part: Part, word: str) -> None:
     """What a person has to look at is held, a link with candidates too."""
-    assert MACHINE.gauges[MACHINE.gauge_of("", part)] == word
+    assert MACHINE.gauges[MACHINE.gauge_of(part)] == word
 
 
 @pytest.mark.parametrize("operation", sorted(STARTS))
