@@ -4,8 +4,10 @@ Which error means what stands in `engine.kafka_errors`; the measurements behind 
 """
 
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer, TopicPartition
@@ -18,7 +20,9 @@ from processor.errors import BrokerUnavailable, FatalError
 _POSITION_KEY = POSITION_KEY.encode()
 _ANY_PARTITION = -1
 _SLOW = KafkaFailure("_TIMED_OUT", is_fatal=False, is_retriable=True, requires_abort=True)
-_TRIES_MAX = 5
+_PRODUCERS_MAX = 5
+_LOOK_S = 0.1
+_TROUBLED_S = 1.0
 
 
 class Transactions:
@@ -69,7 +73,8 @@ class Transactions:
     def _send_offsets(self, producer: Producer, offsets: list[TopicPartition], membership: object) -> bool:
         """Add offsets to the transaction; False when the call does not come back (librdkafka#5456).
 
-        It can ignore its time-out, so a thread of its own waits for it, which is left behind then.
+        It can ignore its time-out, so a thread of its own waits for it, which is left behind then. Soon after a lost
+        connection nothing is to be hoped for any more.
         """
         call: Future[None] = Future()
 
@@ -82,11 +87,15 @@ class Transactions:
                 call.set_result(None)
 
         threading.Thread(target=send, name="send-offsets", daemon=True).start()
-        try:
-            call.result(self._request_s + 1)
-        except TimeoutError:
-            return False
-        return True
+        give_up_at, is_troubled = time.monotonic() + self._request_s + 1, False
+        while time.monotonic() < give_up_at:
+            with suppress(TimeoutError):
+                call.result(_LOOK_S)
+                return True
+            producer.poll(0)
+            if self._has_trouble.is_set() and not is_troubled:
+                give_up_at, is_troubled = min(give_up_at, time.monotonic() + _TROUBLED_S), True
+        return False
 
     def end(self) -> None:
         """Replace the producer: its initialisation ends what its predecessor left open."""
@@ -130,23 +139,28 @@ class Transactions:
             raise FatalError(f"{self._name}: {step.name.lower()} failed with {failure.name}")
         if remedy is Remedy.READ_BACK:
             return Outcome.UNKNOWN
-        if remedy is Remedy.REPLACE or not self._abort(producer):
+        if remedy is Remedy.ABORT:
+            remedy = self._abort(producer)
+        if remedy is Remedy.REPLACE:
             self._fences += 1
-            if self._fences > _TRIES_MAX:
-                raise FatalError(f"{self._name}: {_TRIES_MAX} producers in a row failed: {failure.name}")
+            if self._fences > _PRODUCERS_MAX:
+                raise FatalError(f"{self._name}: {_PRODUCERS_MAX} producers in a row failed: {failure.name}")
             self.close()
         return Outcome.ABORTED
 
-    def _abort(self, producer: Producer) -> bool:
-        for _ in range(_TRIES_MAX):
-            try:
-                producer.abort_transaction(self._request_s)
-            except KafkaException as error:
-                if remedy_for(Step.ABORT, _failure(error)) is not Remedy.RETRY:
-                    return False
-            else:
-                return True
-        return False
+    def _abort(self, producer: Producer) -> Remedy:
+        """Abort, and say what is left to do.
+
+        Where that takes too long the next producer does it: this one may wait for a coordinator that it took down
+        (librdkafka#5511), and would go on waiting when the broker is back. That is no fault of the producer.
+        """
+        try:
+            producer.abort_transaction(self._request_s)
+        except KafkaException as error:
+            if remedy_for(Step.ABORT, _failure(error)) is not Remedy.RETRY:
+                return Remedy.REPLACE
+            self.close()
+        return Remedy.ABORT
 
     def _ready_producer(self) -> Producer:
         """Return a producer without a transaction; raises BrokerUnavailable, FatalError.

@@ -1,14 +1,31 @@
 """The transactions of a decider whose broker went and came back."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 import pytest
+from confluent_kafka import TopicPartition
 
+from processor.adapters.kafka import KafkaLog
+from processor.adapters.transactions import Transactions
 from processor.engine.ports import Outcome, OutputRecord, Position
+from processor.kafka_config import producer_config
+from processor.settings import Settings
 from tests.support.broker import RunningBroker
 from tests.support.member import Owner, installation, member, until
 
 pytestmark = [pytest.mark.broker]
+
+
+@contextmanager
+def joined(settings: Settings) -> Iterator[KafkaLog]:
+    """Give a member that owns the only partition."""
+    log, owner = member(settings, 1), Owner()
+    log.join(owner)
+    until(lambda: owner.owned == {0}, log)
+    yield log
+    log.close()
 
 
 @pytest.mark.parametrize("end", [RunningBroker.kill, RunningBroker.stop], ids=["killed", "stopped"])
@@ -17,16 +34,46 @@ def test_the_first_transaction_after_an_outage_is_like_any_other(
 ) -> None:
     """The producer of before would wait for its offsets until its time is up, and all would be decided again."""
     settings = installation(broker.bootstrap_servers, topic_prefix, "classic", partitions=1)
-    log, owner = member(settings, 1), Owner()
-    log.join(owner)
-    until(lambda: owner.owned == {0}, log)
     record = OutputRecord(settings.topics.requests, b"key", b"value", partition=0)
+    with joined(settings) as log:
 
-    def transact(offset: int) -> Outcome:
-        return log.transact([record], {0: Position(offset, "token")}, log.membership())[0]
+        def transact(offset: int) -> Outcome:
+            return log.transact([record], {0: Position(offset, "token")}, log.membership())[0]
 
-    assert transact(1) is Outcome.COMMITTED
-    end(broker)
-    broker.start()
-    assert transact(2) is Outcome.COMMITTED
-    log.close()
+        assert transact(1) is Outcome.COMMITTED
+        end(broker)
+        broker.start()
+        assert transact(2) is Outcome.COMMITTED
+
+
+def test_what_can_no_longer_be_had_is_not_waited_for(broker: RunningBroker, topic_prefix: str) -> None:
+    """A lost connection ends the wait for offsets, one answer that does not come that for an abort.
+
+    What was open is aborted, and the next producer ends it: the one of before may wait for a broker that is back, and
+    ask for it at none.
+    """
+    settings = installation(broker.bootstrap_servers, topic_prefix, "classic", partitions=1)
+    record = OutputRecord(settings.topics.requests, b"key", b"value", partition=0)
+    with joined(settings) as log, ThreadPoolExecutor(1) as pool:
+
+        def transact(transactions: Transactions, *records: OutputRecord) -> Outcome:
+            offsets = [TopicPartition(settings.topics.requests, 0, 1, "token")]
+            return transactions.transact(records, offsets, log.membership())[0]
+
+        def transactions_of(request_s: float) -> Transactions:
+            config = producer_config(settings, "preparation", f"within-{request_s}")
+            made = Transactions(config, "requests", request_s=request_s, commit_s=8)
+            assert transact(made, record) is Outcome.COMMITTED
+            return made
+
+        patient, brief = transactions_of(60), transactions_of(2)
+        broker.suspend()
+        aborting = pool.submit(transact, brief, record)
+        assert aborting.result(8) is Outcome.ABORTED, "2 s to flush, 2 s to abort"
+        sending = pool.submit(transact, patient)
+        broker.kill()
+        assert sending.result(30) is Outcome.ABORTED
+        broker.start()
+        for transactions in (brief, patient):
+            assert transact(transactions, record) is Outcome.COMMITTED
+            transactions.close()
