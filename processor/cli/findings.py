@@ -1,6 +1,6 @@
 """Findings: what was looked at, how good it is, which setting it is about, and what to do."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -32,10 +32,14 @@ def is_bad(findings: Iterable[Finding]) -> bool:
     return any(finding.grade == Grade.PROBLEM for finding in findings)
 
 
-def say_findings(findings: Sequence[Finding]) -> None:
+def rows_of(findings: Iterable[Finding]) -> list[tuple[str, ...]]:
+    """Return the cells of a table with `COLUMNS`."""
+    return [(each.area, each.name, each.grade, each.text, each.setting, each.remedy) for each in findings]
+
+
+def say_findings(findings: Iterable[Finding]) -> None:
     """Print findings as a table."""
-    rows = [(each.area, each.name, each.grade, each.text, each.setting, each.remedy) for each in findings]
-    say_table(COLUMNS, rows)
+    say_table(COLUMNS, rows_of(findings))
 
 
 def finding_json(finding: Finding) -> Mapping[str, str]:

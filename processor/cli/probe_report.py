@@ -3,7 +3,8 @@
 from collections.abc import Iterable, Iterator, Sequence
 
 from processor.adapters.shapes import Known, Words, leaves_of, rows_of
-from processor.cli.findings import Finding
+from processor.cli.findings import COLUMNS, Finding
+from processor.cli.findings import rows_of as findings_rows
 from processor.cli.probe_learn import status_words, words_of_answer, words_of_webhook
 from processor.cli.probe_record import shown_path
 from processor.cli.probe_talk import End, Exchange, Stage, Talk
@@ -45,7 +46,7 @@ def report_text(talk: Talk, findings: Sequence[Finding], began_at: Instant, webh
         f"{talk.refused} webhooks were not believed, {talk.foreign} were of other workflows.",
         "",
         *_shapes(talk, webhook),
-        *_section("To change", ("area", "name", "grade", "finding", "setting", "what to do"), _findings(findings)),
+        *_section("To change", COLUMNS, findings_rows(findings)),
     ]
     return "\n".join(lines).rstrip() + "\n"
 
@@ -114,10 +115,6 @@ def known_of(talk: Talk) -> Known:
     sent = [text for each in talk.exchanges for _, text in leaves_of(each.sent)]
     ours = {canonical_id(text): "our reference" for text in sent if read_reference(text) is not None}
     return {**ids, **ours, canonical_id(talk.workflow.definition): "the definition id"}
-
-
-def _findings(findings: Sequence[Finding]) -> Iterator[Sequence[object]]:
-    yield from ((each.area, each.name, each.grade, each.text, each.setting, each.remedy) for each in findings)
 
 
 def _section(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Iterator[str]:

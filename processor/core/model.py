@@ -38,9 +38,6 @@ class Outcome(StrEnum):
     UNDETERMINED = "UNDETERMINED"  # We cannot know, or a person gave up.
 
 
-AMENDABLE = frozenset({Outcome.EXPIRED, Outcome.UNDETERMINED})
-
-
 class Witness(StrEnum):
     """Who told us first of a workflow's end (`completedBy`) or of its start."""
 

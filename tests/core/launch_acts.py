@@ -1,15 +1,18 @@
 """Every order in which things can happen to a launch key, and what must hold after each of them."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from random import Random
 from typing import TypeAlias
 
-from processor.core.messages import CallAnswered, Finished, Resolution, Resumed, Started
-from processor.core.model import AMENDABLE, DAY_MS, SECOND_MS
+from processor.core.messages import CallAnswered, Finished, Resolution, Resumed, Started, VerdictReached
+from processor.core.model import DAY_MS, SECOND_MS, Outcome
 from processor.core.proof import Proof
 from processor.core.state import LaunchPhase
 from tests.core.launching import DEADLINE, Key, answered, decided
 
 Act: TypeAlias = Callable[[Key], object]
+AMENDABLE = frozenset({Outcome.EXPIRED, Outcome.UNDETERMINED})
 AFTER_ALL = DEADLINE + 60 * DAY_MS
 
 
@@ -46,6 +49,13 @@ def restart(key: Key) -> None:
     for name, part in list(key.state.items()):
         if part.is_waiting:
             key.tell(Resumed(name))
+
+
+def judge(key: Key, draw: Random) -> None:
+    """Whether a refusal is our own fault becomes known, if that is waited for; mostly it is."""
+    head = key.head
+    if head is not None and head.phase is LaunchPhase.SUSPECT:
+        key.tell(VerdictReached(head.attempt, draw.random() < 0.7, head.prepared.origin.request_id))
 
 
 def deadline(key: Key) -> None:
@@ -96,6 +106,24 @@ def check_ways_out(key: Key, request_id: str = "A") -> None:
         assert amendment.revision == 2
         assert isinstance(first[0], Finished)
         assert first[0].outcome in AMENDABLE
+
+
+def told_of(ends: Sequence[Started | Finished], runs: Collection[str]) -> Counter[str]:
+    """Check the ways out of a request that was executed as these workflows; return them in words."""
+    what: Counter[str] = Counter()
+    firsts = [end for end in ends if end.revision == 1]
+    assert len(firsts) <= 1
+    assert len(ends) - len(firsts) <= 1
+    for end in ends:
+        if isinstance(end, Started):
+            assert end.workflow_id in runs, "a request went on with the run of another one"
+            what[f"started {end.revision} {end.told_by}"] += 1
+        else:
+            what[f"{end.outcome} {end.reason}"] += 1
+    if len(ends) == 2:
+        assert isinstance(ends[0], Finished)
+        assert ends[0].outcome in AMENDABLE
+    return what
 
 
 def is_here(key: Key, request_id: str) -> bool:

@@ -18,14 +18,12 @@ from processor.core.messages import (
     Prepared,
     ReadCase,
     Resolution,
-    Resumed,
-    Started,
     StartWorkflow,
-    VerdictReached,
 )
-from processor.core.model import AMENDABLE, DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS, ApiVersion, Outcome, Witness
+from processor.core.model import DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS, ApiVersion, Outcome, Witness
 from processor.core.proof import Operation, Proof
 from processor.core.state import LaunchPhase
+from tests.core.launch_acts import judge, restart, told_of
 from tests.core.launching import (
     AGAIN,
     CASED,
@@ -222,10 +220,7 @@ class World:
         self.key.wake(name)
 
     def _judge(self) -> None:
-        head = self.key.head
-        if head is not None and head.phase is LaunchPhase.SUSPECT:
-            request_id = head.prepared.origin.request_id
-            self.key.tell(VerdictReached(head.attempt, self.draw.random() < 0.7, request_id))
+        judge(self.key, self.draw)
 
     def _evidence(self) -> None:
         head = self.key.head
@@ -234,10 +229,7 @@ class World:
 
     def _restart(self) -> None:
         self.open.clear()
-        self.key.wants = None
-        for name, part in list(self.key.state.items()):
-            if part.is_waiting:
-                self.key.tell(Resumed(name))
+        restart(self.key)
 
     def _person(self) -> None:
         """A person decides rightly about what they see."""
@@ -267,18 +259,7 @@ def _check(world: World) -> Counter[str]:
     for request_id, request in world.requests.items():
         ends = world.key.ends(request_id)
         runs = [run for run, whose in world.ledger.runs.items() if whose == request_id]
-        firsts = [end for end in ends if end.revision == 1]
-        assert len(firsts) <= 1
-        assert len(ends) - len(firsts) <= 1
-        for end in ends:
-            if isinstance(end, Started):
-                assert end.workflow_id in runs, "a request went on with the run of another one"
-                what[f"started {end.revision} {end.told_by}"] += 1
-            else:
-                what[f"{end.outcome} {end.reason}"] += 1
-        if len(ends) == 2:
-            assert isinstance(ends[0], Finished)
-            assert ends[0].outcome in AMENDABLE
+        what += told_of(ends, runs)
         calls = world.ledger.calls[request_id]
         assert calls <= world.allowed[request_id], "called once more than anybody allowed"
         is_first_only = request.origin.api is not ApiVersion.TABLES and request.origin.workflow == AGAIN

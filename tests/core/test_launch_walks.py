@@ -5,10 +5,11 @@ from collections import Counter
 
 import pytest
 
-from processor.core.messages import Finished, Resolution, Resumed, Started, StartWorkflow, VerdictReached
-from processor.core.model import AMENDABLE, DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS, Outcome
+from processor.core.messages import Finished, Resolution, StartWorkflow
+from processor.core.model import DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS, Outcome
 from processor.core.proof import Proof
 from processor.core.state import LaunchPhase
+from tests.core.launch_acts import judge, restart, told_of
 from tests.core.launching import NEVER_EXECUTED, Key, T, answered, decided, observed, prepared, proved
 
 REQUESTS = {"A": True, "B": False, "C": False}  # Whether the record was made for it.
@@ -106,17 +107,11 @@ class World:
             self.key.wake(name)
 
     def _judge(self) -> None:
-        head = self.key.head
-        if head is not None and head.phase is LaunchPhase.SUSPECT:
-            request_id = head.prepared.origin.request_id
-            self.key.tell(VerdictReached(head.attempt, self.draw.random() < 0.7, request_id))
+        judge(self.key, self.draw)
 
     def _restart(self) -> None:
         self.open.clear()
-        self.key.wants = None
-        for name, part in list(self.key.state.items()):
-            if part.is_waiting:
-                self.key.tell(Resumed(name))
+        restart(self.key)
 
     def _person(self) -> None:
         head = self.key.head
@@ -142,18 +137,7 @@ def _check(world: World, *, is_right: bool) -> Counter[str]:
     for request_id in REQUESTS:
         ends = world.key.ends(request_id)
         runs = [run for (request, _), run in world.ledger.items() if request == request_id]
-        firsts = [end for end in ends if end.revision == 1]
-        assert len(firsts) <= 1
-        assert len(ends) - len(firsts) <= 1
-        for end in ends:
-            if isinstance(end, Started):
-                assert end.workflow_id in runs
-                what[f"started {end.revision} {end.told_by}"] += 1
-            else:
-                what[f"{end.outcome} {end.reason}"] += 1
-        if len(ends) == 2:
-            assert isinstance(ends[0], Finished)
-            assert ends[0].outcome in AMENDABLE
+        what += told_of(ends, runs)
         if is_right:
             assert len(runs) <= 1
             assert not runs or not any(isinstance(end, Finished) and end.outcome is Outcome.NOT_STARTED for end in ends)
