@@ -19,6 +19,7 @@ from processor.settings import ApiSettings, CredentialSettings, CredentialsSetti
 from processor.simulator.server import Simulator
 from processor.simulator.settings import settings_from
 from tests.adapters.fake_http import Answer, FakeHttp, json_answer
+from tests.support.waiting import eventually
 
 BASE_URL = "http://provider.test"
 API = ApiSettings(base_url=BASE_URL, key=SecretStr("key-1"), secret=SecretStr("secret-1"))
@@ -205,9 +206,7 @@ async def test_401_joins_a_renewal_that_is_under_way() -> None:
     async with started(tokens(1, life_s=0.02), tokens(2), gate=gate) as it:
         await it.token.ready()
         gate.clear()
-        async with asyncio.timeout(2):
-            while it.http.paths != [AUTHORIZE, REFRESH]:  # noqa: ASYNC110 - the fake tells nobody
-                await asyncio.sleep(0.002)
+        await eventually(lambda: it.http.paths == [AUTHORIZE, REFRESH])
         renewing = asyncio.ensure_future(it.token.renew(bearer(1)))
         await asyncio.sleep(0.002)
         gate.set()
@@ -313,9 +312,7 @@ async def test_the_simulator_gives_and_takes_tokens() -> None:
         await held.ready()
         first = held.header
         assert first is not None
-        async with asyncio.timeout(2):
-            while held.header == first:  # noqa: ASYNC110 - the simulator tells nobody
-                await asyncio.sleep(0.005)
+        await eventually(lambda: held.header != first)
         simulator.change_faults(credentials_refused=True)
         assert held.header is not None
         assert await held.renew(held.header) is None

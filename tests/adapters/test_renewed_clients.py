@@ -11,6 +11,7 @@ from processor.adapters.pauses import PauseReason, Pauses, Standing
 from processor.core.proof import Proof
 from tests.adapters.calling_desk import Desk, FakeProvider, create, settle, ticket
 from tests.adapters.fake_producer import FakeProducer
+from tests.support.waiting import eventually
 
 FAULT = Standing("check", 0, is_paused=True, at=0, reason=PauseReason.FAULT, fingerprint="ours", why="run: 403")
 OPERATOR = Standing("other", 0, is_paused=True, at=0, reason=PauseReason.OPERATOR, why="maintenance")
@@ -188,8 +189,6 @@ async def test_a_producer_that_cannot_be_made_is_tried_again_and_the_old_one_ser
 
     producer = AckedProducer({}, make_producer=make)
     producer.renew({})
-    async with asyncio.timeout(5):
-        while len(made) < 2:  # noqa: ASYNC110  # a thread makes them
-            await asyncio.sleep(0.01)
+    await eventually(lambda: len(made) == 2)
     producer.close(0.0)
     assert next(tries, "none left") == "none left"

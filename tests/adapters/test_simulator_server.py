@@ -5,7 +5,7 @@ import json
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from processor.simulator.ledger import entries_in
 from processor.simulator.schedule import Schedule, Timer
 from processor.simulator.server import Simulator, wall_clock
 from processor.simulator.settings import settings_from
+from tests.support.waiting import eventually
 
 RUN = {"workflowDefinitionId": "d-1"}
 
@@ -34,13 +35,6 @@ async def running(**given: object) -> AsyncIterator[tuple[Simulator, aiohttp.Cli
             yield simulator, client
     finally:
         await simulator.stop()
-
-
-async def eventually(is_so: Callable[[], bool]) -> None:
-    """Wait until something is so, for a few seconds at most."""
-    async with asyncio.timeout(5):
-        while not is_so():  # noqa: ASYNC110  # the simulator has no event for every change of its state
-            await asyncio.sleep(0.002)
 
 
 async def told(client: aiohttp.ClientSession, line: str, body: object = None) -> tuple[int, Any]:

@@ -4,7 +4,7 @@ import asyncio
 import base64
 import json
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import cache
@@ -28,6 +28,7 @@ from cryptography.hazmat.primitives.serialization import (
 from processor.simulator.server import Simulator
 from processor.simulator.settings import settings_from
 from processor.simulator.signing import Signature, Signer
+from tests.support.waiting import eventually
 
 
 @cache
@@ -55,13 +56,6 @@ def verify(header: str, body: bytes, key: rsa.RSAPublicKey) -> dict[str, Any]:
     key.verify(decoded(last), first.encode() + b"." + payload, padding.PKCS1v15(), SHA256())
     said: dict[str, Any] = json.loads(decoded(first))
     return said
-
-
-async def eventually(is_so: Callable[[], bool]) -> None:
-    """Wait until something is so, for a few seconds at most."""
-    async with asyncio.timeout(5):
-        while not is_so():  # noqa: ASYNC110  # the simulator has no event for every change of its state
-            await asyncio.sleep(0.002)
 
 
 @dataclass

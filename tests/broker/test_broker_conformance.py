@@ -15,6 +15,7 @@ from confluent_kafka import (
 from confluent_kafka.admin import AdminClient
 
 from tests.support.topics import make_topic
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.broker
 
@@ -183,10 +184,7 @@ def test_a_transaction_dies_of_its_own_time_out(bootstrap_servers: str, topic_pr
     orphan.begin_transaction()
     orphan.produce(topic, b"orphan")
     orphan.flush(10)
-    deadline = time.monotonic() + 25
-    while end_offset(bootstrap_servers, topic) == 0:
-        assert time.monotonic() < deadline, "the orphan still blocks readers"
-        time.sleep(0.1)
+    wait_until(lambda: end_offset(bootstrap_servers, topic) > 0, "readers no longer blocked by it", timeout_s=25)
     assert read(bootstrap_servers, topic)[0] == []
     with pytest.raises(KafkaException):
         orphan.commit_transaction(10)

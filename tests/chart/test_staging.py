@@ -1,14 +1,12 @@
 """Staging in a box: the provider is played beside the processor, and what the chart renders answers a request."""
 
 import json
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-from confluent_kafka.admin import AdminClient
 
 from processor.simulator.settings import SimulatorSettings, options
 from tests.support.chart import NO_PROVIDER, Values, found, merged, refused, rendered
@@ -17,6 +15,7 @@ from tests.support.onboarding import catalogue
 from tests.support.pods import Object, containers
 from tests.support.pods_running import Pods
 from tests.support.reading import Follower
+from tests.support.topics import delete_topics, topics_named
 from tests.support.worker import watchdog
 from tests.test_chart_values import NOT_FOR_THE_SIMULATOR
 
@@ -48,17 +47,6 @@ def staged(layout: str, prefix: str, bootstrap_servers: str, registry_url: str) 
     return rendered(**merged(NO_PROVIDER, given))
 
 
-def wait_until(is_so: Callable[[], bool], what: str, pods: Pods, timeout_s: float = 90) -> None:
-    """Wait until something is so; raises AssertionError that says what was not, and what workers logged last."""
-    deadline = time.monotonic() + timeout_s
-    while not is_so():
-        for worker in pods.workers.values():
-            worker.assert_alive()
-        logs = "\n".join(worker.log_tail(1_500) for worker in pods.workers.values())
-        assert time.monotonic() < deadline, f"not within {timeout_s:g} s: {what}\n{logs}"
-        time.sleep(0.05)
-
-
 @contextmanager
 def running(objects: list[Object], folder: Path, *workloads: str) -> Iterator[Pods]:
     """Give the pods, their topics and schemas made by the chart's Job; nothing outlives the block but topics."""
@@ -67,21 +55,13 @@ def running(objects: list[Object], folder: Path, *workloads: str) -> Iterator[Po
         pods.run("Job", "setup")
         pods.start(*workloads)
         try:
-            wait_until(pods.simulator_answers, "the simulator answers", pods)
+            pods.wait_until(pods.simulator_answers, "the simulator answers")
             for name, worker in pods.workers.items():
-                wait_until(worker.is_ready, f"{name} ready", pods)
+                pods.wait_until(worker.is_ready, f"{name} ready")
             yield pods
         finally:
             for worker in pods.workers.values():
                 worker.kill()
-
-
-def delete_topics(bootstrap_servers: str, prefix: str) -> None:
-    """Remove what an installation has made."""
-    admin = AdminClient({"bootstrap.servers": bootstrap_servers})
-    names = [name for name in admin.list_topics(timeout=10).topics if name.startswith(prefix)]
-    for deleted in admin.delete_topics(names).values():
-        deleted.result(20)
 
 
 @pytest.mark.broker
@@ -96,10 +76,10 @@ def test_a_request_becomes_a_result(
     with running(objects, tmp_path, *WORKLOADS[layout]) as pods:
         pods.publish(json.dumps({"requestId": "staging-1", "workflow": "person-check"}))
         with Follower(bootstrap_servers, f"{topic_prefix}results") as results:
-            wait_until(lambda: bool(results.read_to_end()), "a result", pods)
+            pods.wait_until(lambda: bool(results.read_to_end()), "a result")
             (record,) = results.records
         # Each is sent twice: the setting has arrived, and so have both webhooks.
-        wait_until(lambda: pods.simulator("counters")["webhooks"].get("delivered") == 2, "two webhooks taken", pods)
+        pods.wait_until(lambda: pods.simulator("counters")["webhooks"].get("delivered") == 2, "two webhooks taken")
         pods.run("Pod", "test")
         codes = [worker.terminate() for worker in pods.workers.values()]
         with pytest.raises(AssertionError, match="Connection refused"):
@@ -107,7 +87,7 @@ def test_a_request_becomes_a_result(
     result = decoded("OnboardingFinished", record.value or b"")
     assert (result["requestId"], result["outcome"]) == ("staging-1", "COMPLETED")
     assert set(codes) == {0}
-    delete_topics(bootstrap_servers, topic_prefix)
+    delete_topics(bootstrap_servers, topics_named(bootstrap_servers, topic_prefix))
 
 
 def arguments(**settings: Any) -> list[str]:  # noqa: ANN401  # as in values.yaml

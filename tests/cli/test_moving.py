@@ -18,6 +18,7 @@ from processor.engine.ports import Entry
 from processor.engine.seals import Seal, SealKind, seal_value
 from tests.cli.commands import Said, command, environment
 from tests.support.reading import all_records
+from tests.support.topics import topics_named
 
 pytestmark = pytest.mark.broker
 
@@ -136,10 +137,7 @@ def test_a_dry_run_tells_and_writes_nothing(old: Env) -> None:
     said = migrate(old, "--dry-run")
     assert said.code == 0, said.err
     assert "nothing was written" in said.out
-    topics = (
-        AdminClient({"bootstrap.servers": old["PROCESSOR_KAFKA__BOOTSTRAP_SERVERS"]}).list_topics(timeout=10).topics
-    )
-    assert [name for name in topics if name.startswith(new_id(old))] == []
+    assert topics_named(old["PROCESSOR_KAFKA__BOOTSTRAP_SERVERS"], new_id(old)) == []
     assert command("topics", "unseal", "--yes", env=old).err.strip().endswith("is not sealed")
 
 
@@ -255,8 +253,7 @@ def test_a_snapshot_is_restored_once_and_only_whole(old: Env, tmp_path: Path) ->
         (tmp_path / name).write_bytes(content)
         refused = restore(old, tmp_path / name)
         assert (refused.code, refused.out) == (1, ""), name
-    admin = AdminClient({"bootstrap.servers": old["PROCESSOR_KAFKA__BOOTSTRAP_SERVERS"]})
-    assert [name for name in admin.list_topics(timeout=10).topics if name.startswith(new_id(old))] == []
+    assert topics_named(old["PROCESSOR_KAFKA__BOOTSTRAP_SERVERS"], new_id(old)) == []
     assert restore(old, file, "--dry-run").code == 0
     done = restore(old, file)
     assert done.code == 0, done.err

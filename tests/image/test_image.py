@@ -2,9 +2,8 @@
 
 import json
 import stat
-import time
 import tomllib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from shutil import copyfile, copytree
@@ -16,6 +15,7 @@ from tests.image.composed import Service, Stage, service
 from tests.image.conftest import ARGUMENTS, EPOCH
 from tests.image.engine import ROOT, STATE_DIRECTORY, Engine, Image
 from tests.support.java import free_port
+from tests.support.waiting import wait_until
 from tests.support.worker import Worker, watchdog
 
 pytestmark = [pytest.mark.image, pytest.mark.broker, pytest.mark.registry, pytest.mark.timeout(600)]
@@ -177,7 +177,7 @@ def job(
             for name in ("topics", "schemas")
         }
         worker.start()
-        until(worker.is_ready, worker)
+        wait_until(worker.is_ready, "the processor ready", [worker], timeout_s=WAIT_S)
         codes["publish"] = stage.run(processor, "publish", "-", stdin=EXAMPLES.read_text("utf-8")).returncode
         results = read_results(stage, processor, worker)
         yield Job(results, {**codes, "processor": worker.terminate(), "simulator": simulator.terminate()})
@@ -209,17 +209,8 @@ def read_results(stage: Stage, processor: Service, worker: Worker) -> dict[str, 
         found.update((result["requestId"], result) for result in map(json.loads, said.splitlines()))
         return set(found) >= asked
 
-    until(are_there, worker)
+    wait_until(are_there, "a result of each request", [worker], timeout_s=WAIT_S)
     return found
-
-
-def until(is_so: Callable[[], bool], worker: Worker) -> None:
-    """Wait until something is so; raises AssertionError with the end of the worker's log where it does not come."""
-    give_up_at = time.monotonic() + WAIT_S
-    while not is_so():
-        worker.assert_alive()
-        assert time.monotonic() < give_up_at, worker.log_tail()
-        time.sleep(0.1)
 
 
 def test_topics_and_schemas_are_made_by_it(job: Job) -> None:

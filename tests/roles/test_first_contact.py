@@ -11,6 +11,7 @@ from processor.errors import BrokerUnavailable
 from processor.roles.first_contact import FirstContact
 from processor.roles.process import Process, Role
 from processor.settings import Settings
+from tests.support.waiting import eventually
 
 AWAY = "Kafka does not answer: _TRANSPORT"
 
@@ -30,9 +31,7 @@ class Broker:
 
 async def until(contact: FirstContact, told: list[str]) -> None:
     """Wait until readiness says this."""
-    async with asyncio.timeout(2):
-        while [*contact.unready()] != told:  # noqa: ASYNC110  # a thread answers
-            await asyncio.sleep(0.001)
+    await eventually(lambda: [*contact.unready()] == told)
 
 
 async def test_who_has_not_found_its_broker_is_not_ready() -> None:
@@ -83,8 +82,6 @@ async def test_an_ingestor_without_a_broker_says_so_and_holds_no_calls() -> None
     )
     process = Process(settings, Catalogue({}), [Role.INGESTOR], on_crash=lambda: None)
     await process.start()
-    async with asyncio.timeout(2):
-        while not str([*process.unready()]).startswith(f"['webhooks: {AWAY}"):  # noqa: ASYNC110  # a thread asks
-            await asyncio.sleep(0.01)
+    await eventually(lambda: str([*process.unready()]).startswith(f"['webhooks: {AWAY}"))
     assert process.holding() == {}
     await process.stop()

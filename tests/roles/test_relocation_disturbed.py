@@ -7,7 +7,6 @@ from threading import Timer
 
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient
 
 from processor.adapters.relocation import partition_of
 from processor.cli.migrate import moved_overrides, new_id
@@ -24,6 +23,7 @@ from processor.settings import DECIDERS, Settings
 from processor.settings_loading import Need, load_settings
 from tests.cli.commands import command, environment
 from tests.support.reading import all_records
+from tests.support.topics import topics_named
 
 pytestmark = pytest.mark.broker
 
@@ -117,9 +117,8 @@ def kinds(env: dict[str, str], to: str = "") -> set[SealKind | None]:
 
 def topics_of(env: dict[str, str], application_id: str) -> set[str]:
     """Return the topics that an application id has, without the id."""
-    admin = AdminClient({"bootstrap.servers": env["PROCESSOR_KAFKA__BOOTSTRAP_SERVERS"]})
-    names = admin.list_topics(timeout=10).topics
-    return {name.removeprefix(f"{application_id}.") for name in names if name.startswith(f"{application_id}.")}
+    names = topics_named(env["PROCESSOR_KAFKA__BOOTSTRAP_SERVERS"], f"{application_id}.")
+    return {name.removeprefix(f"{application_id}.") for name in names}
 
 
 def copied(env: dict[str, str]) -> list[bytes | None]:

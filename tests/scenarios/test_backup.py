@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.moving import INTERNAL, Moving, delete_topics, moving
+from tests.support.moving import INTERNAL, Moving, moving
 from tests.support.servers import broker_from_jars
+from tests.support.topics import delete_topics
 
 pytestmark = [pytest.mark.broker, pytest.mark.timeout(300)]
 
@@ -21,7 +22,7 @@ def test_a_deployment_comes_back_from_a_file_when_its_topics_are_gone(bootstrap_
         world.wait_until(deployment.is_stopped, "the groups empty", 30)
         same = world.command("restore", str(file), "--yes")
         assert (same.returncode, "an application id of its own" in same.stderr) == (1, True), same.stderr
-        delete_topics(bootstrap_servers, *(f"{first}.{name}" for name in INTERNAL))
+        delete_topics(bootstrap_servers, [f"{first}.{name}" for name in INTERNAL])
         second = f"{first}-b"
         restore(deployment, file, second, 3)
         deployment.go_on_as(second)

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 from confluent_kafka import KafkaException, Producer
 from confluent_kafka.admin import AdminClient
-from confluent_kafka.cimpl import NewTopic
 
 from processor.adapters.acls import ROLES, ResourceKind, acls_of
 from processor.adapters.rights import missing_rights
@@ -17,6 +16,7 @@ from tests.security.guarded import Guarded, guarded
 from tests.support.events import register
 from tests.support.onboarding import Request
 from tests.support.secure_broker import SecureBroker, Way
+from tests.support.topics import make_topic
 from tests.support.world import PARTITIONS
 
 pytestmark = [pytest.mark.broker, pytest.mark.slow, pytest.mark.timeout(240)]
@@ -71,9 +71,7 @@ def test_each_serves_its_own_requests(secure: SecureBroker, tmp_path: Path) -> N
 
 def test_both_read_one_topic_of_requests(secure: SecureBroker, tmp_path: Path) -> None:
     """A shared topic is read by both, each in a group of its own: each runs every request once at its own provider."""
-    topic = f"shared-{tmp_path.name}"
-    admin = AdminClient({"bootstrap.servers": secure.bootstrap_servers})
-    admin.create_topics([NewTopic(topic, PARTITIONS, 1)])[topic].result(20)
+    topic = make_topic(secure.bootstrap_servers, f"shared-{tmp_path.name}", PARTITIONS)
     request_ids = [f"r-{number}" for number in range(REQUESTS)]
     with two(secure, tmp_path, topic) as (first, second):
         # Both registries began alike, so the schema has one id in both.

@@ -4,12 +4,10 @@ from collections.abc import Callable, Sequence
 from time import monotonic
 from typing import Any
 
-from confluent_kafka.admin import AdminClient
-from confluent_kafka.cimpl import NewTopic
-
 from processor.adapters.kafka import KafkaConfig, KafkaLog
 from processor.kafka_config import client_config, consumer_config, plain_producer_config, producer_config, reader_config
 from processor.settings import Settings
+from tests.support.topics import make_topic
 
 
 class Owner:
@@ -33,9 +31,7 @@ class Owner:
 
 def installation(bootstrap_servers: str, topic_prefix: str, protocol: str, *, partitions: int) -> Settings:
     """Create the topic of requests and return the settings of who reads it."""
-    topic = f"{topic_prefix}requests"
-    admin = AdminClient({"bootstrap.servers": bootstrap_servers})
-    admin.create_topics([NewTopic(topic, partitions, 1)])[topic].result(20)
+    topic = make_topic(bootstrap_servers, f"{topic_prefix}requests", partitions)
     return Settings.model_validate(
         {
             "application_id": topic_prefix.rstrip("."),

@@ -17,6 +17,7 @@ from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-d
 from tests.support.onboarding import Request
 from tests.support.operations import catalogue, operations, subject
 from tests.support.provider import Provider
+from tests.support.topics import delete_topics, topics_named
 from tests.support.worker import ROOT, Worker
 from tests.support.world import World
 
@@ -203,20 +204,7 @@ def moving(bootstrap_servers: str, directory: Path) -> Iterator[Moving]:
         yield made
         for worker in world.workers:
             worker.kill()
-        delete_topics(bootstrap_servers, *others_of(bootstrap_servers, world.application_id))
-
-
-def delete_topics(bootstrap_servers: str, *names: str) -> None:
-    """Delete topics."""
-    admin = AdminClient({"bootstrap.servers": bootstrap_servers})
-    for deleted in admin.delete_topics([*names]).values() if names else ():
-        deleted.result(20)
-
-
-def others_of(bootstrap_servers: str, application_id: str) -> list[str]:
-    """Return the topics of the ids that a deployment moved to."""
-    topics = AdminClient({"bootstrap.servers": bootstrap_servers}).list_topics(timeout=10).topics
-    return [name for name in topics if name.startswith(f"{application_id}-")]
+        delete_topics(bootstrap_servers, topics_named(bootstrap_servers, f"{world.application_id}-"))
 
 
 def run_until(world: World, marker: str, *arguments: str) -> bool:

@@ -2,7 +2,7 @@
 
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import httpx
 from tests.support.chart import found
 from tests.support.java import free_port
 from tests.support.pods import Container, Object, containers, whole
+from tests.support.waiting import wait_until
 from tests.support.worker import ROOT, Worker
 
 SIMULATOR = "simulator"
@@ -53,6 +54,10 @@ class Pods:
                 stderr=log,
                 process_group=self._group,
             )
+
+    def wait_until(self, is_so: Callable[[], bool], what: str) -> None:
+        """Wait until something is so; raises AssertionError that says what was not, and what workers logged last."""
+        wait_until(is_so, what, self.workers.values(), timeout_s=90)
 
     def simulator_answers(self) -> bool:
         """Whether the simulator's probe would succeed."""

@@ -39,7 +39,7 @@ class Worker:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Start it; `wait_until_ready` says when it works."""
+        """Start it; `is_ready` says when it works."""
         assert self._process is None, "the worker runs already"
         with self.log_file.open("ab") as log:
             self._process = subprocess.Popen(

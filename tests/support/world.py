@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from functools import cached_property
@@ -20,6 +19,8 @@ from tests.support.events import decoded, encoded, register
 from tests.support.onboarding import Request, catalogue
 from tests.support.provider import KEY, SECRET, Provider
 from tests.support.reading import Follower, Record
+from tests.support.topics import delete_topics, topics_named
+from tests.support.waiting import wait_until
 from tests.support.worker import ROOT, Worker, watchdog
 
 PARTITIONS = 6
@@ -170,14 +171,7 @@ class World:
 
     def wait_until(self, is_so: Callable[[], bool], what: str, timeout_s: float = 20) -> None:
         """Wait until something is so; raises AssertionError that says what was not, and what a worker logged last."""
-        deadline = time.monotonic() + timeout_s
-        while not is_so():
-            for worker in self.workers:
-                worker.assert_alive()
-            if time.monotonic() > deadline:
-                logs = "\n".join(f"{each.log_file.name}:\n{each.log_tail(1_500)}" for each in self.workers)
-                raise AssertionError(f"not within {timeout_s:g} s: {what}\n{logs}")
-            time.sleep(0.05)
+        wait_until(is_so, what, self.workers, timeout_s=timeout_s)
 
     def close(self) -> None:
         """Kill what still runs and delete the topics."""
@@ -185,10 +179,8 @@ class World:
             worker.kill()
         for follower in self._followers.values():
             follower.close()
-        admin = AdminClient({"bootstrap.servers": self._home})
-        there = admin.list_topics(timeout=10).topics.keys() & {self.topic(name) for name in TOPICS}
-        for deleted in admin.delete_topics([*there]).values() if there else ():
-            deleted.result(20)
+        there = {self.topic(name) for name in TOPICS}.intersection(topics_named(self._home, ""))
+        delete_topics(self._home, there)
 
 
 def _producer(bootstrap_servers: str) -> Producer:
