@@ -37,14 +37,15 @@ def client_config(settings: Settings, client: str) -> Config:
     return config | dict(kafka.properties)
 
 
-def reader_config(settings: Settings, client: str) -> Config:
+def reader_config(settings: Settings, client: str, *, decider: str | None = None) -> Config:
     """Return a consumer's configuration that reads assigned partitions outside any group, committed records only.
 
-    librdkafka wants a group id of every consumer; nothing is ever committed under this one.
+    librdkafka wants a group id of every consumer and looks its coordinator up, for which the broker wants a right;
+    nothing is ever joined or committed under it. That of a `decider` saves whoever is that a right on another group.
     """
     return {
         **client_config(settings, client),
-        "group.id": f"{settings.application_id}.{client}",
+        "group.id": settings.group_id(decider or client),
         "isolation.level": "read_committed",
         "enable.auto.commit": False,
         "enable.auto.offset.store": False,

@@ -152,11 +152,10 @@ def _group(installation: Installation, name: str, operation: Operation) -> _Righ
 
 
 def _decider(installation: Installation, name: str, state_topic: str) -> Iterator[_Right]:
-    """Give what every decider needs: its group, its transactions, its state; readers outside groups ask for theirs."""
+    """Give what every decider needs: its group, under which its readers ask too, its transactions, its state."""
     prefix = f"{installation.settings.application_id}.{name}."
     yield _topic(state_topic, _READ, _WRITE)
     yield _group(installation, name, _READ)
-    yield _group(installation, f"{name}.restore", _DESCRIBE)
     yield Resource(ResourceKind.TRANSACTIONAL_ID, prefix, Pattern.PREFIXED), (_WRITE,)
 
 
@@ -167,7 +166,6 @@ def _deciding(installation: Installation) -> Iterator[_Right]:
         yield _topic(name, _WRITE)
     yield _topic(topics.dead_letters, _WRITE)
     yield _topic(topics.control, _READ, _WRITE)
-    yield _group(installation, "control", _DESCRIBE)
 
 
 def _submitter(installation: Installation) -> Iterator[_Right]:
@@ -192,8 +190,6 @@ def _ingestor(installation: Installation) -> Iterator[_Right]:
 
 def _reconciler(installation: Installation) -> Iterator[_Right]:
     topics = installation.settings.topics
-    yield _topic(topics.links, _DESCRIBE)
-    yield _topic(topics.progress, _DESCRIBE)
     yield from _deciding(installation)
     yield _topic(topics.launches, _WRITE)
     yield _topic(topics.workflows, _READ, _DELETE)

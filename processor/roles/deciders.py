@@ -162,7 +162,7 @@ def _kafka(settings: Settings, machine: Machine, start_id: str) -> KafkaConfig:
         state_topic=machine.state_topic,
         consumer=consumer_config(settings, name),
         producer=producer_config(settings, name, start_id),
-        reader=reader_config(settings, f"{name}.restore"),
+        reader=reader_config(settings, f"{name}.restore", decider=name),
         evidence=plain_producer_config(settings, f"{name}.evidence", delivery_timeout_ms=EVIDENCE_MS),
         admin=client_config(settings, f"{name}.admin"),
         request_s=settings.kafka.operation_timeout_s,

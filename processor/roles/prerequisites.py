@@ -40,7 +40,9 @@ def find_topics(around: Surroundings, deciders: tuple[str, ...]) -> Mapping[str,
         "launch": (topics.launches, topics.launch_state, topics.workflows),
         "completion": (topics.workflows, topics.completion_state, topics.launches),
     }
-    everyones = (topics.control, topics.dead_letters, *around.event_topics) if deciders else (topics.workflows,)
+    everyones = (
+        (topics.control, topics.dead_letters, *around.event_topics(deciders)) if deciders else (topics.workflows,)
+    )
     wanted = dict.fromkeys([*everyones, *(topic for name in deciders for topic in mine[name])])
     timeout_s = around.settings.kafka.operation_timeout_s
     counts: dict[str, int | None] = {}
@@ -85,9 +87,9 @@ def _rights(around: Surroundings, deciders: tuple[str, ...]) -> Sequence[Acl]:
     return acls_of(roles or (Grantee.INGESTOR,), installation_of(around.settings, around.catalogue))
 
 
-def find_schemas(around: Surroundings) -> None:
-    """See that the registry holds the schema of every event that we write.
+def find_schemas(around: Surroundings, deciders: tuple[str, ...]) -> None:
+    """See that the registry holds the schema of every event that these deciders write.
 
     Raises RegistryUnavailable, SettingsInvalid.
     """
-    around.make_encoder().warm(around.event_topics)
+    around.make_encoder().warm(around.event_topics(deciders))

@@ -137,7 +137,7 @@ class Process:
 
         await wait_for(partial(find_topics, around, deciders), tell)
         if deciders:
-            await wait_for(partial(find_schemas, around), tell)
+            await wait_for(partial(find_schemas, around, deciders), tell)
 
     async def renew_process(self, settings: Settings) -> None:
         """Make all clients of Kafka and the registry anew: deciders commit and leave, new ones join; webhooks go on.

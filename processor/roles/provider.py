@@ -34,7 +34,8 @@ PRIORITIES = {
 class ProviderSide:
     """Everything between the deciders' calls and the provider; belongs to the running event loop."""
 
-    def __init__(self, around: Surroundings, producer: AckedProducer) -> None:
+    def __init__(self, around: Surroundings, producer: AckedProducer, decider: str) -> None:
+        """`decider` is one of this process: under its group id pauses are read."""
         settings = around.settings
         names = settings.profiles()
         bytes_max = settings.engine.calls_bytes_max // len(names)
@@ -60,7 +61,7 @@ class ProviderSide:
         self._owned: Mapping[str, Collection[int]] = {}
         self._control = ControlTopic(
             settings.topics.control,
-            reader_config(settings, "control"),
+            reader_config(settings, "control", decider=decider),
             producer,
             heard=self.profiles.heard,
             on_read=self.profiles.open,

@@ -1,6 +1,7 @@
 """What the roles of one process share, and the makers of what each thread needs for itself."""
 
 import os
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -36,14 +37,15 @@ class Surroundings:
         """The schema registry; its cache serves all threads."""
         return registry_for(self.settings.schema_registry)
 
-    @property
-    def event_topics(self) -> Topics:
-        """Every topic of public events that we write, with its record."""
+    def event_topics(self, deciders: Collection[str]) -> Topics:
+        """Return every topic of public events that these deciders write, with its record."""
         topics = self.settings.topics
         names = self.catalogue.workflows
         results = {topics.results, *(self.catalogue.results_topic_of(name) for name in names)}
-        fixed = {topics.progress: "OnboardingProgressed", topics.links: "OnboardingLinkIssued"}
-        return fixed | dict.fromkeys(sorted(results), "OnboardingFinished")
+        written = dict.fromkeys(sorted(results), "OnboardingFinished")
+        if {*deciders} <= {"completion"}:  # It tells of ends only.
+            return written
+        return {topics.progress: "OnboardingProgressed", topics.links: "OnboardingLinkIssued"} | written
 
     def make_encoder(self) -> EventEncoder:
         """Make an encoder of public events, for one thread."""

@@ -41,7 +41,7 @@ class Workers:
         self._around = around
         self._names = deciders
         self._on_crash = on_crash
-        self._provider = ProviderSide(around, producer)
+        self._provider = ProviderSide(around, producer, deciders[0])
         self._evidence: EvidenceCaller | None = None
         self._missing: str | None = "not started"
         self._is_stopping = False
@@ -107,7 +107,7 @@ class Workers:
 
     async def _start(self) -> None:
         self._provider.count(await wait_for(partial(find_topics, self._around, self._names), self._wait))
-        await wait_for(partial(find_schemas, self._around), self._wait)
+        await wait_for(partial(find_schemas, self._around, self._names), self._wait)
         self.deciders = {name: Decider(self._make(name), name, self._on_crash) for name in self._names}
         for decider in self.deciders.values():
             decider.start()
