@@ -15,42 +15,26 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
 
 from processor.kafka_properties import is_secret_property
+from processor.settings_values import (
+    Count,
+    HttpPath,
+    Member,
+    Millis,
+    Port,
+    Properties,
+    ProxyUrl,
+    Seconds,
+    TopicName,
+    Url,
+    Words,
+    checked_url,
+    listed,
+)
 
 KIB = 1024
 MIB = 1024 * KIB
 MASK = "***"
 DEFAULT_PROFILE = "default"
-
-
-def _words(value: object) -> object:
-    """Read `a,b` or a JSON list as a list."""
-    if not isinstance(value, str):
-        return value
-    text = value.strip()
-    return json.loads(text) if text.startswith("[") else [word.strip() for word in text.split(",") if word.strip()]
-
-
-def _properties(value: object) -> object:
-    """Read a JSON object; numbers and booleans become the text that librdkafka reads."""
-    read = json.loads(value or "{}") if isinstance(value, str) else value
-    if not isinstance(read, dict):
-        message = 'give a JSON object such as {"security.protocol": "SASL_SSL"}'
-        raise ValueError(message)  # noqa: TRY004  # pydantic collects ValueErrors
-    return {str(name): given if isinstance(given, str) else json.dumps(given) for name, given in read.items()}
-
-
-def _url(value: object) -> object:
-    """Refuse an address that holds a password or is none."""
-    if not isinstance(value, str) or not value:
-        return value
-    scheme, _, rest = value.partition("://")
-    if scheme not in {"http", "https"} or not rest.split("/")[0]:
-        message = "give an address that begins with https:// (or http://)"
-        raise ValueError(message)
-    if "@" in rest.split("/")[0]:
-        message = "an address may hold no user name or password; they have settings of their own"
-        raise ValueError(message)
-    return value.rstrip("/")
 
 
 def _profile_name(value: str) -> str:
@@ -70,22 +54,12 @@ def _named_urls(given: tuple[str, ...]) -> tuple[str, ...]:
     if len(set(names)) != len(names) or not all(word.partition("=")[2] for word in given):
         message = "write the name of each profile once, with = and its address behind it"
         raise ValueError(message)
-    return tuple(f"{name}={_url(word.partition('=')[2])}" for name, word in zip(names, given, strict=True))
+    return tuple(f"{name}={checked_url(word.partition('=')[2])}" for name, word in zip(names, given, strict=True))
 
 
-Words = Annotated[tuple[str, ...], BeforeValidator(_words)]
-NamedUrls = Annotated[tuple[str, ...], AfterValidator(_named_urls), BeforeValidator(_words)]
-Properties = Annotated[Mapping[str, str], BeforeValidator(_properties)]
-Url = Annotated[str, BeforeValidator(_url)]
-Port = Annotated[int, Field(ge=0, le=65535)]
-Seconds = Annotated[float, Field(gt=0, le=90 * 86_400, allow_inf_nan=False)]
-Millis = Annotated[int, Field(gt=0, le=86_400_000)]
-Count = Annotated[int, Field(gt=0)]
-Bytes = Annotated[int, Field(ge=KIB)]
-TopicName = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,249}$")]
-HttpPath = Annotated[str, Field(pattern=r"^/\S*$")]
+NamedUrls = Annotated[tuple[str, ...], AfterValidator(_named_urls), BeforeValidator(listed)]
 ProfileName = Annotated[str, AfterValidator(_profile_name)]
-Member = Annotated[str, Field(min_length=1)]
+Bytes = Annotated[int, Field(ge=KIB)]
 
 
 class _Section(BaseModel):
@@ -185,6 +159,13 @@ class ApiSettings(_Section):
     )
     http_client: Literal["pyreqwest", "httpx"] = Field(default="pyreqwest", description="HTTP client of the hot path")
     ca_file: Path | None = Field(default=None, description="PEM file of authorities to trust beside the system's")
+    proxy_url: ProxyUrl = Field(
+        default="",
+        description="Proxy for everything that goes to the provider, such as http://proxy:3128: calls, tokens, webhook "
+        "keys; https:// addresses by CONNECT. HTTPS_PROXY of the environment is never taken",
+    )
+    proxy_username: str | None = Field(default=None, description="User name for basic authentication at the proxy")
+    proxy_password: SecretStr | None = Field(default=None, description="Password for it")
     content_type: str = Field(default="application/json", description="Content-Type of requests with a body")
     call_deadline_s: Seconds = Field(default=15.0, description="Limit of one call, from connecting to the last byte")
     run_deadline_s: Seconds = Field(default=30.0, description="The same for a call that may not be repeated (run)")

@@ -3,6 +3,10 @@
 Every adapter behind it passes one contract suite. A request is sent at most once, follows no redirect, and no cookie is
 kept. Whether a failed request may have reached the server is never guessed: `NOT_SENT` is only what ended before its
 first byte could leave.
+
+Through a proxy an https:// server is reached by a tunnel (CONNECT; RFC 9110, 9.3.6): what fails before it stands was
+not sent, what fails later is as without a proxy. To an http:// server the proxy itself passes the request on, so once
+it has read it nothing is proved, and an answer may be the proxy's own.
 """
 
 import asyncio
@@ -32,6 +36,7 @@ class Reason(StrEnum):
     CONNECT = "connect"  # Refused, unreachable, or reset before the connection stood.
     CONNECT_TIMEOUT = "connect_timeout"  # The connection, TLS included, did not stand in time.
     TLS = "tls"  # The handshake failed, mostly because the certificate is not trusted.
+    PROXY = "proxy"  # The proxy opened no tunnel: it refused, wants another password, cannot reach the server, hung up.
     POOL = "pool"  # No connection slot became free in time.
     INVALID_REQUEST = "invalid_request"  # No HTTP can be made of it: a mistake of ours.
     CLOSED = "closed"  # The client was closed before.
@@ -50,6 +55,7 @@ _NOT_SENT = frozenset(
         Reason.CONNECT,
         Reason.CONNECT_TIMEOUT,
         Reason.TLS,
+        Reason.PROXY,
         Reason.POOL,
         Reason.INVALID_REQUEST,
         Reason.CLOSED,
@@ -104,8 +110,17 @@ class HttpClient(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Proxy:
+    """An http:// proxy that all requests go through; the user name and password are for the proxy alone."""
+
+    url: str
+    username: str | None = None
+    password: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class HttpSettings:
-    """Limits of one client.
+    """Limits of one client, whom it trusts, and its proxy; the environment's proxies are never taken.
 
     `connect_timeout_s` must lie well below every deadline: a deadline that passes while connecting proves nothing, so a
     server behind a black hole would make every call unknown. `keep_alive_s` must lie below the server's own.
@@ -117,7 +132,7 @@ class HttpSettings:
     connections_max: int = 256
     body_bytes_max: int = 1024 * 1024
     ca_file: str | None = None  # PEM, trusted beside the usual authorities; verification itself cannot be switched off.
-    is_proxy_from_environment: bool = False
+    proxy: Proxy | None = None
 
 
 class Slots:

@@ -8,7 +8,9 @@ import logging
 import re
 import socket
 import ssl
+from collections.abc import Mapping
 from http.cookiejar import CookieJar, DefaultCookiePolicy
+from typing import Any
 
 import httpx
 
@@ -19,7 +21,9 @@ from processor.adapters.http import (
     HttpFailure,
     HttpRequest,
     HttpSettings,
+    Proxy,
     Reason,
+    Sent,
     Slots,
 )
 
@@ -28,7 +32,7 @@ _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.6.2.
 # The first that fits.
 _REASONS: dict[type[Exception], Reason] = {
     httpx.ConnectTimeout: Reason.CONNECT_TIMEOUT,
-    httpx.ProxyError: Reason.CONNECT,  # The proxy refused the tunnel.
+    httpx.ProxyError: Reason.PROXY,  # Raised for a refused tunnel only.
     httpx.UnsupportedProtocol: Reason.INVALID_REQUEST,
     httpx.TimeoutException: Reason.TIMEOUT,
     httpx.NetworkError: Reason.DISCONNECTED,
@@ -45,6 +49,8 @@ class HttpxClient:
         self._client = _build(settings)
         self._slots = Slots(settings.connections_max, settings.slot_timeout_s)
         self._body_bytes_max = settings.body_bytes_max
+        self._connect_timeout_s = settings.connect_timeout_s
+        self._is_proxied = settings.proxy is not None
 
     async def send(self, request: HttpRequest) -> HttpAnswer | HttpFailure:
         """Send once; see the port."""
@@ -70,15 +76,18 @@ class HttpxClient:
             prepared = self._prepare(request)
         except Exception:  # noqa: BLE001 - nothing is sent before, whatever went wrong
             return HttpFailure(Reason.INVALID_REQUEST)
+        # httpx has no total time-out: a byte now and then holds a call for ever.
+        limit = asyncio.timeout(left_s)
+        way = _Way(limit, connect_timeout_s=self._connect_timeout_s, deadline_s=left_s)
+        if self._is_proxied:
+            prepared.extensions["trace"] = way.told
         try:
-            async with asyncio.timeout(
-                left_s
-            ):  # httpx has no total time-out: a byte now and then holds a call for ever.
+            async with limit:
                 return await self._answer(prepared)
         except TimeoutError:
-            return HttpFailure(Reason.TIMEOUT)
+            return HttpFailure(way.timed_out())
         except Exception as error:  # noqa: BLE001 - the caller must always learn what is known of the request
-            return HttpFailure(reason_in(error))
+            return HttpFailure(way.failed(error))
 
     def _prepare(self, request: HttpRequest) -> httpx.Request:
         # h11 refuses these only once the request is under way, when nothing can be proved any more.
@@ -113,6 +122,42 @@ class HttpxClient:
         return HttpAnswer(response.status_code, headers, bytes(body))
 
 
+class _Way:
+    """Whether a request still waits for its tunnel; that is limited here, as httpx limits only TCP and TLS.
+
+    httpcore tells of each step of each request that it sends. While the last one is our CONNECT, ours has not begun;
+    where it tells of nothing, nothing is proved.
+    """
+
+    def __init__(self, limit: asyncio.Timeout, *, connect_timeout_s: float, deadline_s: float) -> None:
+        now_s = asyncio.get_running_loop().time()
+        self._limit = limit
+        self._connect_until_s = now_s + connect_timeout_s
+        self._deadline_at_s = now_s + deadline_s
+        self._is_tunnel = False
+
+    async def told(self, _step: str, facts: Mapping[str, Any]) -> None:
+        """Take in one step, as httpx's extension `trace` tells it."""
+        if "request" not in facts:
+            return
+        is_tunnel = facts["request"].method == b"CONNECT"
+        if is_tunnel is not self._is_tunnel and not self._limit.expired():
+            self._limit.reschedule(
+                min(self._connect_until_s, self._deadline_at_s) if is_tunnel else self._deadline_at_s
+            )
+        self._is_tunnel = is_tunnel
+
+    def timed_out(self) -> Reason:
+        """Say why, when the limit passed."""
+        is_deadline = self._deadline_at_s <= self._connect_until_s
+        return Reason.CONNECT_TIMEOUT if self._is_tunnel and not is_deadline else Reason.TIMEOUT
+
+    def failed(self, error: Exception) -> Reason:
+        """Say why the request failed: whatever ended while the tunnel was not there, the proxy ended."""
+        reason = reason_in(error)
+        return Reason.PROXY if self._is_tunnel and HttpFailure(reason).sent is Sent.UNKNOWN else reason
+
+
 def reason_in(error: Exception) -> Reason:
     """Say why a request failed; httpx tells the connect phase by type, the rest of the protocol only in words."""
     if isinstance(error, httpx.ConnectError):
@@ -141,13 +186,22 @@ def _protocol_reason(words: str) -> Reason:
     return Reason.MALFORMED
 
 
+def proxy_of(proxy: Proxy | None) -> httpx.Proxy | None:
+    """Return a proxy as httpx takes it."""
+    if proxy is None:
+        return None
+    auth = None if proxy.username is None else (proxy.username, proxy.password or "")
+    return httpx.Proxy(proxy.url, auth=auth)
+
+
 def _build(settings: HttpSettings) -> httpx.AsyncClient:
     trusted = httpx.create_ssl_context()
     if settings.ca_file is not None:
         trusted.load_verify_locations(cafile=settings.ca_file)
     return httpx.AsyncClient(
         verify=trusted,
-        trust_env=settings.is_proxy_from_environment,
+        proxy=proxy_of(settings.proxy),
+        trust_env=False,
         follow_redirects=False,
         timeout=httpx.Timeout(None, connect=settings.connect_timeout_s),
         limits=httpx.Limits(max_connections=None, max_keepalive_connections=0),

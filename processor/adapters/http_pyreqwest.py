@@ -19,6 +19,7 @@ from pyreqwest.exceptions import (
     ReadError,
     RequestTimeoutError,
 )
+from pyreqwest.proxy import ProxyBuilder
 from pyreqwest.request import StreamRequest
 from pyreqwest.response import Response, ResponseBodyReader
 
@@ -29,6 +30,7 @@ from processor.adapters.http import (
     HttpFailure,
     HttpRequest,
     HttpSettings,
+    Proxy,
     Reason,
     Slots,
 )
@@ -37,6 +39,7 @@ from processor.adapters.http import (
 _CONNECT_PHASE = "client error (Connect)"
 _SEND_PHASE = "client error (SendRequest)"
 _ENDED_EARLY = "end of file before message length reached"
+_TUNNEL = "tunnel error"  # Begins what ends before a proxy opened the way; TCP to the proxy has its own words below it.
 
 # The first that fits; a reason of the connect phase is not among them.
 _REASONS: dict[type[Exception], Reason] = {
@@ -125,7 +128,10 @@ def _connect_reason(error: Exception, causes: frozenset[str]) -> Reason:
         return Reason.CONNECT_TIMEOUT
     if "dns error" in causes:
         return Reason.DNS
-    return Reason.CONNECT if "tcp connect error" in causes else Reason.TLS  # TLS fails in many words, TCP in these.
+    if "tcp connect error" in causes:
+        return Reason.CONNECT
+    is_tunnel = any(cause.startswith(_TUNNEL) for cause in causes)
+    return Reason.PROXY if is_tunnel else Reason.TLS  # TLS fails in many words, TCP and tunnels in these.
 
 
 def _causes(error: Exception) -> frozenset[str]:
@@ -159,6 +165,7 @@ async def _read_body(reader: ResponseBodyReader, bytes_max: int) -> bytes | None
 def _build(settings: HttpSettings) -> Client:
     builder = (
         ClientBuilder()
+        .no_proxy()  # None of the environment's.
         .runtime_multithreaded(enable=False)  # `_wait_for_thread` needs it to be one thread.
         .user_agent(USER_AGENT)
         .default_headers({"accept-encoding": "identity"})
@@ -172,11 +179,16 @@ def _build(settings: HttpSettings) -> Client:
         .pool_idle_timeout(timedelta(seconds=settings.keep_alive_s))
         .pool_max_idle_per_host(settings.connections_max)
     )
-    if not settings.is_proxy_from_environment:
-        builder = builder.no_proxy()
+    if settings.proxy is not None:
+        builder = builder.proxy(_proxy(settings.proxy))
     if settings.ca_file is not None:
         builder = builder.add_root_certificate_pem(Path(settings.ca_file).read_bytes())
     return builder.build()
+
+
+def _proxy(proxy: Proxy) -> ProxyBuilder:
+    builder = ProxyBuilder.all(proxy.url)
+    return builder if proxy.username is None else builder.basic_auth(proxy.username, proxy.password or "")
 
 
 def _wait_for_thread() -> None:

@@ -27,7 +27,7 @@ PROBE_WAIT_S_MAX: Final = 5.0
 SERVER_ERROR: Final = 500
 NO_WORKFLOW: Final = UUID(int=0)
 
-_NO_CONNECTION: Final = frozenset({Reason.DNS, Reason.CONNECT, Reason.CONNECT_TIMEOUT, Reason.TLS})
+_NO_CONNECTION: Final = frozenset({Reason.DNS, Reason.CONNECT, Reason.CONNECT_TIMEOUT, Reason.TLS, Reason.PROXY})
 _TROUBLE: Final = frozenset({Reason.TIMEOUT, Reason.DISCONNECTED})
 
 

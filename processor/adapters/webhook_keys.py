@@ -15,7 +15,8 @@ from urllib.parse import urlsplit
 import httpx
 
 from processor.adapters.credential import Credential, Header
-from processor.adapters.http_httpx import reason_in
+from processor.adapters.http import HttpSettings
+from processor.adapters.http_httpx import proxy_of, reason_in
 from processor.errors import ApiUnavailable, SettingsInvalid
 
 Key = TypeVar("Key")
@@ -250,17 +251,19 @@ class _UntilAsked:
             await self._credential.close()
 
 
-def key_client(ca_file: str | None = None, *, is_plain_http: bool = False) -> httpx.AsyncClient:
+def key_client(given: HttpSettings | None = None, *, is_plain_http: bool = False) -> httpx.AsyncClient:
     """Make the HTTP client for `KeyEndpoint`: no redirects, no proxies from the environment, few connections.
 
-    `ca_file` is a PEM file of authorities to trust beside the usual ones. With `is_plain_http` no certificate is
-    trusted at all, and loading authorities is spared.
+    Of what is given, authorities and proxy count. With `is_plain_http` no certificate is trusted at all but those
+    authorities, and loading the usual ones is spared.
     """
+    given = given or HttpSettings()
     verify = SSLContext(PROTOCOL_TLS_CLIENT) if is_plain_http else httpx.create_ssl_context()
-    if ca_file is not None:
-        verify.load_verify_locations(cafile=ca_file)
+    if given.ca_file is not None:
+        verify.load_verify_locations(cafile=given.ca_file)
     limits = httpx.Limits(max_connections=4, max_keepalive_connections=1, keepalive_expiry=30.0)
-    return httpx.AsyncClient(verify=verify, follow_redirects=False, trust_env=False, limits=limits)
+    proxy = proxy_of(given.proxy)
+    return httpx.AsyncClient(verify=verify, follow_redirects=False, trust_env=False, limits=limits, proxy=proxy)
 
 
 def check_url_template(url_template: str, *, is_plain_http_allowed: bool) -> None:

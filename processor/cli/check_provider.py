@@ -1,7 +1,7 @@
-"""What can be known of the provider without running anything: credentials, webhook keys, and whose clock is wrong.
+"""What can be known of the provider without running anything: proxy, credentials, webhook keys, whose clock is wrong.
 
-Only four calls are made, and none changes anything: authorize, a webhook key that does not exist, one whose id is no
-UUID, and once more the address of a key, for the `Date` of its answer.
+Only a few calls are made, and none changes anything: authorize, a webhook key that does not exist, one whose id is no
+UUID, and once more the address of a key, for the `Date` of its answer, and to see whether a proxy opens the way.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ import httpx
 from prometheus_client import CollectorRegistry
 
 from processor.adapters.access_token import TokenOutcome, credential
-from processor.adapters.http import HttpSettings, Reason
+from processor.adapters.http import HttpAnswer, HttpFailure, HttpRequest
 from processor.adapters.http_httpx import HttpxClient
 from processor.adapters.topic_rules import Grade
 from processor.adapters.webhook_keys import PLACE, key_client
@@ -24,6 +24,7 @@ from processor.cli.findings import NOT_CHECKED, Finding
 from processor.cli.starting import now, quiet_logs
 from processor.core.model import MINUTE_MS, SECOND_MS, Instant
 from processor.errors import ApiUnavailable
+from processor.roles.profile_http import http_settings, setting_at_fault
 from processor.roles.profile_keys import ProfileKeys
 from processor.settings import ApiSettings, CredentialKind, CredentialSettings, Settings, profile_prefix
 from processor.telemetry import WebhookMetrics
@@ -33,6 +34,7 @@ CLOCK_MS_MAX: Final = 2 * MINUTE_MS  # Launch forgives that much between the clo
 KINDS: Final = (CredentialKind.CREATE, CredentialKind.START, CredentialKind.READ)
 
 NO_UUID: Final = "no-uuid"
+PROXY_ASKS_WHO: Final = 407  # RFC 9110, 15.5.8; through a tunnel it is no answer.
 IDS_REFUSED: Final = frozenset({400, 422})
 
 _ASKS_WHO = ("answered 401", "answered 403")
@@ -73,11 +75,41 @@ async def _of_all(settings: Settings, wanted: Wanted) -> list[Finding]:
 
 
 async def _of_profile(settings: Settings, name: str, api: ApiSettings, wanted: Wanted) -> list[Finding]:
+    proxy = [await _of_proxy(settings, name, api)] if api.proxy_url else []
+    if any(finding.grade is Grade.PROBLEM for finding in proxy):
+        return proxy  # Nothing behind it can be seen.
     who = _credentials(api).items() if wanted.credentials else ()
     found = await asyncio.gather(*(_of_credential(name, api, given, kinds) for given, kinds in who))
     if wanted.webhook_keys:
         found = [*found, await _of_keys(settings, name, api)]
-    return [*found, await _of_clock(settings, name, api, is_key_host=not wanted.credentials)]
+    return [*proxy, *found, await _of_clock(settings, name, api, is_key_host=not wanted.credentials)]
+
+
+async def _of_proxy(settings: Settings, name: str, api: ApiSettings) -> Finding:
+    """See whether the proxy opens the way to the API; any answer of the API says that it does."""
+    url = api.base_url + settings.webhook.key_path.replace(PLACE, str(uuid4()))
+    client = HttpxClient(http_settings(api))
+    try:
+        told = await client.send(HttpRequest("GET", url, (), None, api.call_deadline_s))
+    finally:
+        await client.close()
+    return proxy_finding(name, api, told)
+
+
+def proxy_finding(name: str, api: ApiSettings, told: HttpAnswer | HttpFailure) -> Finding:
+    """Judge a proxy by what became of a request that went through it."""
+    variable = f"{profile_prefix(name)}PROXY_URL"
+    is_shut = isinstance(told, HttpFailure) and setting_at_fault(api, told.reason) == "PROXY_URL"
+    if isinstance(told, HttpFailure) and is_shut:
+        remedy = (
+            f"see that it is there, lets us connect to {api.base_url}, and takes {profile_prefix(name)}PROXY_USERNAME "
+            "and PROXY_PASSWORD where it asks who we are"
+        )
+        return Finding("proxy", name, Grade.PROBLEM, f"{api.proxy_url} opens no way: {told.reason}", variable, remedy)
+    if isinstance(told, HttpAnswer) and told.status == PROXY_ASKS_WHO:
+        remedy = f"give {profile_prefix(name)}PROXY_USERNAME and {profile_prefix(name)}PROXY_PASSWORD"
+        return Finding("proxy", name, Grade.PROBLEM, f"{api.proxy_url} asks who we are", variable, remedy)
+    return Finding("proxy", name, Grade.GOOD, f"everything goes through {api.proxy_url}", variable)
 
 
 def _credentials(api: ApiSettings) -> Mapping[CredentialSettings, tuple[CredentialKind, ...]]:
@@ -108,7 +140,7 @@ async def _of_credential(
         return Finding("credentials", name, Grade.PROBLEM, f"they are refused: {why}", f"{prefix}KEY", remedy)
     remedy = "see that this is the provider's address and that it can be reached from here"
     variable = f"{profile_prefix(profile)}BASE_URL"
-    if why == Reason.TLS:
+    if setting_at_fault(api, why) == "CA_FILE":
         variable = f"{profile_prefix(profile)}CA_FILE"
         remedy = "see that this is the provider, and give the authority that signed its certificate"
     return Finding("credentials", name, Grade.PROBLEM, f"no token: {why}", variable, remedy)
@@ -122,8 +154,7 @@ async def _authorized(api: ApiSettings, kind: CredentialKind) -> tuple[TokenOutc
         if not told.done():
             told.set_result((outcome, why))
 
-    ca_file = None if api.ca_file is None else str(api.ca_file)
-    client = HttpxClient(HttpSettings(connect_timeout_s=api.connect_timeout_s, ca_file=ca_file))
+    client = HttpxClient(http_settings(api))
     asked = credential(api, client, tell, kind)
     asked.start()
     try:
@@ -183,9 +214,8 @@ async def _of_clock(settings: Settings, name: str, api: ApiSettings, *, is_key_h
     """Compare clocks by any answer: even a refusal has a date (RFC 9110, 6.6.1)."""
     base_url = (settings.webhook.key_base_url_of(name) if is_key_host else "") or api.base_url
     variable = _key_variable(settings, name) if is_key_host else f"{profile_prefix(name)}BASE_URL"
-    ca_file = None if api.ca_file is None else str(api.ca_file)
     url = base_url + settings.webhook.key_path.replace(PLACE, str(uuid4()))
-    async with key_client(ca_file, is_plain_http=base_url.startswith("http://")) as client:
+    async with key_client(http_settings(api), is_plain_http=base_url.startswith("http://")) as client:
         asked_at = now()
         try:
             async with client.stream("GET", url, timeout=api.connect_timeout_s) as answer:

@@ -11,8 +11,8 @@ from typing import Any
 
 from processor.adapters.access_token import TokenOutcome, credentials
 from processor.adapters.calling import ApiCall, operation_of
-from processor.adapters.http import HttpSettings
 from processor.adapters.http_httpx import HttpxClient
+from processor.roles.profile_http import http_settings
 from processor.adapters.shapes import leaves_of
 from processor.adapters.workflows_api import WorkflowsApi
 from processor.cli.probe_talk import End, Heard, Recorder, Stage, Talk
@@ -68,12 +68,8 @@ class Prober:
     ) -> None:
         self._talk = talk
         self._catalogue = catalogue
-        ca_file = None if api.ca_file is None else str(api.ca_file)
-        limits = HttpSettings(
-            connect_timeout_s=api.connect_timeout_s, ca_file=ca_file, body_bytes_max=api.response_bytes_max
-        )
-        self._token_client = HttpxClient(limits)
-        self._recorder = Recorder(HttpxClient(limits), talk, api.base_url, clock)
+        self._token_client = HttpxClient(http_settings(api))
+        self._recorder = Recorder(HttpxClient(http_settings(api)), talk, api.base_url, clock)
         self._credentials = credentials(api, self._token_client, self._told)
         self._api = WorkflowsApi(catalogue, api, self._recorder, self._credentials, clock=clock, tell=lambda *_: None)
         self._token_s_max = api.call_deadline_s + api.connect_timeout_s

@@ -9,11 +9,11 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
 from processor.adapters.access_token import TokenOutcome, credential
 from processor.adapters.credential import Credential
-from processor.adapters.http import HttpSettings
 from processor.adapters.http_httpx import HttpxClient
 from processor.adapters.jws import read_key
 from processor.adapters.webhook_keys import KeyEndpoint, KeyPolicy, WebhookKeys, key_client
 from processor.errors import ApiUnavailable
+from processor.roles.profile_http import http_settings
 from processor.roles.retirement import Retirement
 from processor.settings import ApiSettings, CredentialKind, WebhookSettings
 from processor.telemetry import WebhookMetrics
@@ -67,9 +67,8 @@ class ProfileKeys:
 
     def _connect(self, api: ApiSettings) -> "_Link":
         is_plain_http = self._base_url.startswith("http://")
-        ca_file = None if api.ca_file is None else str(api.ca_file)
-        client = key_client(ca_file, is_plain_http=is_plain_http)
-        token_client = HttpxClient(HttpSettings(connect_timeout_s=api.connect_timeout_s, ca_file=ca_file))
+        client = key_client(http_settings(api), is_plain_http=is_plain_http)
+        token_client = HttpxClient(http_settings(api))
         endpoint: KeyEndpoint[RSAPublicKey] = KeyEndpoint(
             client,
             self._base_url + self._webhook.key_path,

@@ -11,15 +11,15 @@ from processor.adapters.credential import Credentials
 from processor.adapters.dispatcher import Backlog, Dispatcher, Judged
 from processor.adapters.fault_watch import FaultWatch
 from processor.adapters.gate import Gate, HeldBy
-from processor.adapters.http import HttpClient, HttpSettings, Reason
+from processor.adapters.http import HttpClient
 from processor.adapters.http_httpx import HttpxClient
-from processor.adapters.http_pyreqwest import PyreqwestClient
 from processor.adapters.pauses import Pauses, Standing
 from processor.adapters.reach import Reach, ReachableProvider
 from processor.adapters.workflows_api import WorkflowsApi
 from processor.core.proof import Operation
 from processor.roles.call_listener import CallListener
 from processor.roles.clock import wall_clock
+from processor.roles.profile_http import call_client, http_settings, setting_at_fault
 from processor.roles.retirement import Retirement
 from processor.roles.surroundings import Surroundings
 from processor.settings import ApiSettings, credentials_fingerprint, profile_prefix
@@ -118,22 +118,22 @@ class ProfileSide:
 
     def _connect(self, api: ApiSettings) -> "_Link":
         """Make what calls with these credentials and authorities; nothing is called yet."""
-        token_client = HttpxClient(_http(api))
+        token_client = HttpxClient(http_settings(api))
         who = credentials(api, token_client, self._listener.token)
         reach = Reach(
-            _client(api),
+            call_client(api),
             api.base_url,
             probe_deadline_s=api.call_deadline_s,
             authorization=lambda: who.of(Operation.READ_STATUS).header,
             tell=lambda why_away: self._told(reach, why_away),
         )
         calls = WorkflowsApi(self._catalogue, api, reach, who, clock=wall_clock, tell=self._listener.request)
-        return _Link(reach, token_client, who, ReachableProvider(calls, reach))
+        return _Link(api, reach, token_client, who, ReachableProvider(calls, reach))
 
     def _named(self, why: str | None) -> str:
-        """Return why something does not work, with the setting to look at where it is TLS."""
-        is_tls = why is not None and why.endswith(Reason.TLS)
-        return f"{why}, see {profile_prefix(self.name)}CA_FILE" if is_tls else str(why)
+        """Return why something does not work, with the setting to look at where one says how we get there."""
+        setting = setting_at_fault(self._link.api, why or "")
+        return f"{why}, see {profile_prefix(self.name)}{setting}" if setting else str(why)
 
     def _fingerprints(self, api: ApiSettings) -> Mapping[str, str]:
         who = credentials_fingerprint(api)
@@ -151,6 +151,7 @@ class ProfileSide:
 class _Link:
     """One way to call a profile: its clients, and who we are there."""
 
+    api: ApiSettings
     reach: Reach
     token_client: HttpClient
     credentials: Credentials
@@ -160,17 +161,3 @@ class _Link:
         await self.credentials.close()
         await self.token_client.close()
         await self.reach.close()  # Last: see its adapter.
-
-
-def _http(api: ApiSettings) -> HttpSettings:
-    return HttpSettings(
-        connect_timeout_s=api.connect_timeout_s,
-        keep_alive_s=api.keepalive_s,
-        connections_max=api.calls_in_flight_max,
-        body_bytes_max=api.response_bytes_max,
-        ca_file=None if api.ca_file is None else str(api.ca_file),
-    )
-
-
-def _client(api: ApiSettings) -> HttpClient:
-    return HttpxClient(_http(api)) if api.http_client == "httpx" else PyreqwestClient(_http(api))

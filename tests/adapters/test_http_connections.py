@@ -177,22 +177,6 @@ async def test_a_cancelled_send_frees_its_slot_at_once(build: Build) -> None:
     await client.close()
 
 
-@pytest.mark.parametrize("is_asked_for", [False, True])
-async def test_a_proxy_of_the_environment_is_used_only_when_asked_for(
-    build: Build, monkeypatch: pytest.MonkeyPatch, *, is_asked_for: bool
-) -> None:
-    """What the environment holds for other programs must not see our requests."""
-    for name in ("NO_PROXY", "no_proxy"):
-        monkeypatch.delenv(name, raising=False)
-    async with serving(keep_answering()) as server, serving(keep_answering()) as proxy:
-        for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
-            monkeypatch.setenv(name, f"http://127.0.0.1:{proxy.port}")
-        client = build(HttpSettings(is_proxy_from_environment=is_asked_for))
-        assert isinstance(await client.send(post(server.url)), HttpAnswer)
-        assert (len(server.requests), len(proxy.requests)) == ((0, 1) if is_asked_for else (1, 0))
-        await client.close()
-
-
 async def test_no_url_reaches_a_log(client: HttpClient, caplog: pytest.LogCaptureFixture) -> None:
     """URLs hold ids, links and tokens."""
     caplog.set_level(logging.DEBUG)

@@ -99,7 +99,7 @@ NO_STATUS: dict[bytes, str] = {
     b'{"status":{}}': "U",
     b'{"status":""}': "U",
 }
-UNSENT = ("dns", "connect", "connect_timeout", "tls", "pool", "invalid_request", "closed")
+UNSENT = ("dns", "connect", "connect_timeout", "tls", "proxy", "pool", "invalid_request", "closed")
 REASONS = {reason: "NNNN" if reason.value in UNSENT else UNKNOWN for reason in Reason}
 
 

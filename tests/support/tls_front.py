@@ -2,13 +2,13 @@
 
 import asyncio
 import ssl
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 
 import trustme
 
-PIECE_BYTES = 65_536
+from tests.support.in_thread import in_thread
+from tests.support.pumping import passed_both_ways
 
 
 class TlsFront:
@@ -31,13 +31,11 @@ class TlsFront:
         leaf.configure_cert(self._context)
         self.connections = 0
 
-    async def serve(self, is_ready: threading.Event) -> None:
-        """Serve until cancelled."""
+    async def listen(self) -> asyncio.Server:
+        """Take connections from now on."""
         server = await asyncio.start_server(self._pass, "127.0.0.1", 0, ssl=self._context)
         self.port = server.sockets[0].getsockname()[1]
-        is_ready.set()
-        async with server:
-            await server.serve_forever()
+        return server
 
     async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
@@ -46,37 +44,12 @@ class TlsFront:
         except OSError:
             writer.close()
             return
-        ways = [asyncio.create_task(_pump(reader, forth)), asyncio.create_task(_pump(back, writer))]
-        await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
-        for way in ways:
-            way.cancel()
-        for end in (writer, forth):
-            end.close()
-
-
-async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    with suppress(OSError):
-        while piece := await reader.read(PIECE_BYTES):
-            writer.write(piece)
-            await writer.drain()
+        await passed_both_ways((reader, writer), (back, forth))
 
 
 @contextmanager
 def tls_front(target_port: int, leaf: trustme.LeafCert) -> Iterator[TlsFront]:
     """Serve TLS before a port of this machine, in a thread, while the block runs."""
-    front, is_ready = TlsFront(target_port, leaf), threading.Event()
-    loop = asyncio.new_event_loop()
-    serving = loop.create_task(front.serve(is_ready))
-
-    def run() -> None:
-        with suppress(asyncio.CancelledError):
-            loop.run_until_complete(serving)
-
-    thread = threading.Thread(target=run, name="tls-front", daemon=True)
-    thread.start()
-    assert is_ready.wait(10), "it listens at once"
-    try:
+    front = TlsFront(target_port, leaf)
+    with in_thread(front.listen, "tls-front"):
         yield front
-    finally:
-        loop.call_soon_threadsafe(serving.cancel)
-        thread.join(10)
