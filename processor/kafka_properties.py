@@ -51,6 +51,10 @@ REFUSED_WITH_CONSUMER_PROTOCOL: Mapping[str, str] = {
 # Endings of properties whose values are files: of certificates, keys, authorities, assertions.
 FILE_ENDINGS = (".location", ".keytab", ".file")
 
+# Those that only their own path will do for: code that is loaded, what another program reads, and an assertion, which
+# librdkafka reads anew for each token.
+FILES_IN_PLACE = frozenset({"ssl.engine.location", "sasl.kerberos.keytab", "sasl.oauthbearer.assertion.file"})
+
 _SECRET_WORDS = ("password", "secret", "pem", "jaas", "token", "sasl.oauthbearer.config")
 _NO_SUCH_PROPERTY = "processor.probe"
 

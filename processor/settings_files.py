@@ -1,24 +1,16 @@
-"""Which files settings come from and name, what these hold now, and what of it a running process takes up.
+"""Which files settings come from and name, and what a running process takes up of what these hold now."""
 
-Contents are compared by hash and read through links, as Kubernetes swaps a mounted volume by one. A hash of a secret
-leaves this process no more than the secret does.
-"""
-
-import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias, TypeVar
+from typing import TypeVar
 
 from pydantic import BaseModel
 
-from processor.kafka_properties import FILE_ENDINGS
+from processor.file_copies import KeptFiles
+from processor.kafka_properties import FILE_ENDINGS, FILES_IN_PLACE
 from processor.settings import DEFAULT_PROFILE, ApiSettings, Settings
 from processor.settings_loading import PREFIX, SECRETS_VARIABLE
-
-Contents: TypeAlias = Mapping[Path, str]  # File -> hash of what it holds; empty where it cannot be read.
-
-FILE_BYTES_MAX = 4 * 1024 * 1024  # What a bundle of all the world's authorities stays far below.
 
 # Who we are and whom we trust. All else is the same from start to stop.
 _KAFKA = ("sasl_username", "sasl_password", "properties")
@@ -30,7 +22,7 @@ _Section = TypeVar("_Section", bound=BaseModel)
 
 @dataclass(frozen=True, slots=True)
 class SettingsSource:
-    """Where settings come from; `load` raises SettingsInvalid."""
+    """Where settings come from; `load` raises SettingsInvalid, and does not try the files that clients read."""
 
     environ: Mapping[str, str]
     load: Callable[[], Settings]
@@ -68,9 +60,27 @@ def client_files(settings: Settings) -> Iterator[Path]:
         yield from profile_files(api)
 
 
-def contents_of(files: Iterable[Path]) -> Contents:
-    """Return what regular files hold now; a directory stands for the files in it."""
-    return {file: _hash(file) for named in files for file in _files_in(named)}
+def process_reading(settings: Settings, kept: KeptFiles) -> Settings:
+    """Return settings by which clients of Kafka and the registry read copies of the files."""
+    kafka, registry = settings.kafka, settings.schema_registry
+    files = {name: Path(value) for name, value in kafka.properties.items() if name.endswith(FILE_ENDINGS)}
+    copied = {name for name, file in files.items() if file in kept.copies} - FILES_IN_PLACE
+    properties = {**kafka.properties, **{name: str(kept.path(files[name])) for name in copied}}
+    ca_file = None if registry.ca_file is None else kept.path(registry.ca_file)
+    return settings.model_copy(
+        update={
+            "kafka": kafka.model_copy(update={"properties": properties}),
+            "schema_registry": registry.model_copy(update={"ca_file": ca_file}),
+        }
+    )
+
+
+def profile_reading(settings: Settings, name: str, kept: KeptFiles) -> Settings:
+    """Return settings by which clients of a provider profile read copies of the files."""
+    api = settings.profiles()[name]
+    if api.ca_file is None:
+        return settings
+    return _with_api(settings, name, api.model_copy(update={"ca_file": kept.path(api.ca_file)}))
 
 
 def taking_up(served: Settings, loaded: Settings) -> Settings:
@@ -90,30 +100,15 @@ def with_process(served: Settings, loaded: Settings) -> Settings:
 
 def with_profile(served: Settings, name: str, loaded: Settings) -> Settings:
     """Return what is served, with a provider profile as it was loaded; one that is not there any more stays."""
+    before, now = served.profiles()[name], loaded.profile(name)
+    return served if now is None else _with_api(served, name, _with(before, now, _PROFILE))
+
+
+def _with_api(settings: Settings, name: str, api: ApiSettings) -> Settings:
     if name == DEFAULT_PROFILE:
-        return served.model_copy(update={"api": _with(served.api, loaded.api, _PROFILE)})
-    if name not in loaded.providers:
-        return served
-    changed = _with(served.providers[name], loaded.providers[name], _PROFILE)
-    return served.model_copy(update={"providers": {**served.providers, name: changed}})
+        return settings.model_copy(update={"api": api})
+    return settings.model_copy(update={"providers": {**settings.providers, name: api}})
 
 
 def _with(served: _Section, loaded: _Section, fields: Iterable[str]) -> _Section:
     return served.model_copy(update={name: getattr(loaded, name) for name in fields})
-
-
-def _files_in(named: Path) -> list[Path]:
-    try:
-        return sorted(file for file in named.iterdir() if file.is_file()) if named.is_dir() else [named]
-    except OSError:
-        return [named]
-
-
-def _hash(file: Path) -> str:
-    try:
-        if not file.is_file():  # Of a pipe only the first reader gets something.
-            return ""
-        with file.open("rb") as opened:
-            return hashlib.sha256(opened.read(FILE_BYTES_MAX)).hexdigest()
-    except OSError:
-        return ""

@@ -19,7 +19,7 @@ from pydantic.fields import FieldInfo
 
 from processor.errors import SettingsInvalid
 from processor.settings import DEFAULT_PROFILE, ApiSettings, CredentialKind, Settings, profile_prefix
-from processor.settings_relations import relation_problems
+from processor.settings_relations import file_problems, relation_problems
 
 PREFIX = "PROCESSOR_"
 FILE_VARIABLE = "PROCESSOR_SETTINGS_FILE"
@@ -85,10 +85,12 @@ def load_settings(
     *,
     needs: frozenset[Need] = EVERYTHING,
     overrides: Mapping[str, object] | None = None,
+    are_files_tried: bool = True,
 ) -> Settings:
     """Return the settings; raises SettingsInvalid that names every problem, its variable and its remedy.
 
-    `overrides` is nested like the tree. Relations between settings are checked once each of them is good by itself.
+    `overrides` is nested like the tree. Relations between settings are checked once each of them is good by itself, and
+    so are, if `are_files_tried`, the files that clients read.
     """
     problems: list[str] = []
     given: dict[SettingPath, _Given] = {}
@@ -112,6 +114,7 @@ def load_settings(
     else:
         problems += _missing(tree, needs)
         problems += relation_problems(tree)
+        problems += file_problems(tree) if are_files_tried else ()
     if problems:
         raise SettingsInvalid("\n".join(problems))
     return tree
@@ -231,6 +234,9 @@ def _read_secret(
         return {}
     except UnicodeDecodeError:
         problems.append(f"{variable}: {file} is no UTF-8 text; write the secret as text")
+        return {}
+    if setting.is_secret and not text.strip():  # As a file is while it is being written.
+        problems.append(f"{variable}: {file} is empty; write the secret there")
         return {}
     if len(data) > SECRET_BYTES_MAX:
         problems.append(f"{variable}: {file} is larger than {SECRET_BYTES_MAX} bytes; it is no secret of ours")

@@ -40,7 +40,25 @@ def relation_problems(settings: Settings) -> Iterator[str]:
     yield from _topics(settings)
     yield from _servers(settings)
     yield from _credentials(settings)
-    yield from _files(settings)
+
+
+def file_problems(settings: Settings) -> Iterator[str]:
+    """Yield a sentence for each file of a client that will not do; relations without contradictions come first."""
+    for name, api in {DEFAULT_PROFILE: settings.api, **settings.providers}.items():
+        yield from profile_file_problems(name, api)
+    yield from process_file_problems(settings)
+
+
+def profile_file_problems(name: str, api: ApiSettings) -> Iterator[str]:
+    """Yield what is wrong with the files of a provider profile's clients."""
+    yield from _no_authorities(f"{profile_prefix(name)}CA_FILE", api.ca_file)
+
+
+def process_file_problems(settings: Settings) -> Iterator[str]:
+    """Yield what is wrong with the files of the clients of Kafka and the registry."""
+    yield from _no_authorities("PROCESSOR_SCHEMA_REGISTRY__CA_FILE", settings.schema_registry.ca_file)
+    if any(name.endswith(FILE_ENDINGS) for name in settings.kafka.properties):
+        yield from _refused_by_client(settings)
 
 
 def _kafka(settings: Settings) -> Iterator[str]:
@@ -184,18 +202,11 @@ def _credentials(settings: Settings) -> Iterator[str]:
         yield f"PROCESSOR_KAFKA__SASL_{missing}: user name and password belong together; set it too"
 
 
-def _files(settings: Settings) -> Iterator[str]:
-    profiles = {DEFAULT_PROFILE: settings.api, **settings.providers}
-    for variable, file in (
-        *((f"{profile_prefix(name)}CA_FILE", api.ca_file) for name, api in profiles.items()),
-        ("PROCESSOR_SCHEMA_REGISTRY__CA_FILE", settings.schema_registry.ca_file),
-    ):
-        if file is not None and not os.path.isfile(file):  # noqa: PTH113  # That one raises where we may not look.
-            yield f"{variable}: there is no file {file}; mount it there"
-        elif file is not None and not _holds_authorities(file):
-            yield f"{variable}: {file} holds no certificate in PEM form; write the authorities there"
-    if any(name.endswith(FILE_ENDINGS) for name in settings.kafka.properties):
-        yield from _refused_by_client(settings)
+def _no_authorities(variable: str, file: Path | None) -> Iterator[str]:
+    if file is not None and not os.path.isfile(file):  # noqa: PTH113  # That one raises where we may not look.
+        yield f"{variable}: there is no file {file}; mount it there"
+    elif file is not None and not _holds_authorities(file):
+        yield f"{variable}: the file holds no certificate in PEM form; write the authorities there"
 
 
 def _holds_authorities(file: Path) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 import trustme
 
 from processor.settings import Settings
-from processor.settings_relations import relation_problems
+from processor.settings_relations import file_problems
 
 
 def certificate_files(directory: Path, *, of_another: bool = False) -> dict[str, str]:
@@ -23,7 +23,7 @@ def certificate_files(directory: Path, *, of_another: bool = False) -> dict[str,
 
 def tried(**sections: Mapping[str, Any]) -> str:
     """Return what is wrong with settings, nothing where they will do."""
-    return "\n".join(relation_problems(Settings.model_validate(sections)))
+    return "\n".join(file_problems(Settings.model_validate(sections)))
 
 
 def test_certificates_that_fit_will_do(tmp_path: Path) -> None:

@@ -36,8 +36,8 @@ def run(roles: RoleNames = None) -> None:
     workflows and publishes results. Settings come from the environment.
     """
     chosen = roles or []
-    source = SettingsSource(os.environ, partial(settings_of, chosen))
-    _leave(run_roles(source.load(), [str(role) for role in chosen], source))
+    source = SettingsSource(os.environ, partial(settings_of, chosen, are_files_tried=False))
+    _leave(run_roles(settings_of(chosen), [str(role) for role in chosen], source))
 
 
 def _leave(code: int) -> NoReturn:
@@ -51,11 +51,11 @@ def _leave(code: int) -> NoReturn:
     os._exit(code)
 
 
-def settings_of(roles: list[RoleName]) -> Settings:
+def settings_of(roles: list[RoleName], *, are_files_tried: bool = True) -> Settings:
     """Return the settings that these roles cannot do without; raises SettingsInvalid."""
     if set(roles) != {RoleName.INGESTOR}:
-        return load_settings(os.environ)
-    settings = load_settings(os.environ, needs=frozenset({Need.KAFKA}))
+        return load_settings(os.environ, are_files_tried=are_files_tried)
+    settings = load_settings(os.environ, needs=frozenset({Need.KAFKA}), are_files_tried=are_files_tried)
     if not (settings.webhook.key_base_url or settings.api.base_url):
         raise SettingsInvalid(
             "PROCESSOR_WEBHOOK__KEY_BASE_URL is not set; set it, or PROCESSOR_API__BASE_URL, to where the provider "

@@ -28,7 +28,7 @@ from processor.roles.clock import wall_clock
 from processor.roles.first_contact import FirstContact
 from processor.roles.ingestor import Ingestor
 from processor.roles.prerequisites import find_schemas, find_topics, wait_for
-from processor.roles.renewal import Renewals
+from processor.roles.renewal import Renewals, Serving
 from processor.roles.surroundings import Surroundings
 from processor.roles.workers import Workers
 from processor.settings import ApiSettings, Settings
@@ -64,27 +64,34 @@ class Process:
         on_crash: Callable[[], None],
         source: SettingsSource | None = None,
     ) -> None:
-        """Take up changes of secrets and certificates from `source`, if it can be read again."""
+        """Take up changes of secrets and certificates from `source`, if it can be read again.
+
+        Raises SettingsInvalid where no client can be made of the files that settings name.
+        """
         self.roles = tuple(roles) or tuple(Role)
         self.registry = CollectorRegistry()
         self.ops_port = settings.ops.port
         self._on_crash = on_crash
         self._is_draining = self._has_begun = False
+        serving = Serving.whole(settings)
         around = self._around = Surroundings(
-            settings=settings,
+            settings=serving.for_clients,
             catalogue=catalogue,
             metrics=Metrics(self.registry),
             start_id=uuid.uuid4().hex,
             version=version(DISTRIBUTION),
+            kept=serving,
         )
         self._ready = around.metrics.process.ready
         around.metrics.process.build.labels(around.version, around.revision).set(1)
-        self._producer = AckedProducer(_producer_config(settings), send_timeout_s=settings.webhook.ack_timeout_s)
+        self._producer = AckedProducer(_producer_config(around.settings), send_timeout_s=settings.webhook.ack_timeout_s)
         self.ingestor = self._make_ingestor(around) if Role.INGESTOR in self.roles else None
         self._contact = self._make_contact() if Role.INGESTOR in self.roles else None
         is_working = Role.SUBMITTER in self.roles or Role.RECONCILER in self.roles
         self.workers = Workers(around, self._producer, self._deciders(), on_crash) if is_working else None
-        self._renewals = self._make_renewals(source) if source is not None and source.can_be_read_again else None
+        self._renewals = (
+            self._make_renewals(source, serving) if source is not None and source.can_be_read_again else None
+        )
         self._ops = WebListener(
             ops_app(
                 is_alive=self.is_alive,
@@ -124,11 +131,12 @@ class Process:
         if self.ingestor is not None:
             self.ingestor.renew(name, api)
 
-    async def find(self, settings: Settings) -> None:
+    async def find(self, serving: Serving) -> None:
         """Return when the broker and the registry know us by these settings; at once where they never knew us."""
         if self.workers is not None and not self._have_workers_begun():
             return
-        around, deciders, told = replace(self._around, settings=settings), self._deciders(), set[str]()
+        around = replace(self._around, settings=serving.for_clients, kept=serving)
+        deciders, told = self._deciders(), set[str]()
 
         def tell(error: ProcessorError) -> None:
             if str(error) not in told:
@@ -139,12 +147,13 @@ class Process:
         if deciders:
             await wait_for(partial(find_schemas, around, deciders), tell)
 
-    async def renew_process(self, settings: Settings) -> None:
-        """Make all clients of Kafka and the registry anew: deciders commit and leave, new ones join; webhooks go on.
+    async def renew_process(self, serving: Serving) -> None:
+        """Make all clients anew: deciders commit and leave, new ones join; webhooks go on.
 
         Must not be cancelled.
         """
-        self._around = replace(self._around, settings=settings, start_id=uuid.uuid4().hex)
+        settings = serving.for_clients
+        self._around = replace(self._around, settings=settings, kept=serving, start_id=uuid.uuid4().hex)
         self._producer.renew(_producer_config(settings))
         before = self.workers
         if before is None:
@@ -206,10 +215,10 @@ class Process:
         submitter = ("preparation", "launch") if Role.SUBMITTER in self.roles else ()
         return (*submitter, "completion") if Role.RECONCILER in self.roles else submitter
 
-    def _make_renewals(self, source: SettingsSource) -> Renewals:
+    def _make_renewals(self, source: SettingsSource, serving: Serving) -> Renewals:
         return Renewals(
             source,
-            self._around.settings,
+            serving,
             self,
             is_ready=lambda: not any(self.unready()),
             metrics=self._around.metrics.process,

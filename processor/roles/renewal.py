@@ -1,12 +1,14 @@
 """Takes up secrets and certificates that change while the process runs; decides when, and how much must be renewed.
 
 Rules:
-- A change counts when two looks in a row show it: nobody reads half of what is being written.
+- A change counts when two looks in a row show it, and nothing is written while it is read.
+- Clients read copies of certificates and keys, made when these were found to belong together: whatever somebody writes
+  later, and in which order, reaches nobody before it does so again.
 - A process that was ever ready waits a time of its own, so that instances are not renewed all at once, in an outage
   least of all; one that never was has nothing to lose.
-- What cannot be loaded, contradicts itself or is no certificate is refused, and told once.
-- Each provider profile, and all clients of Kafka and the registry together, are renewed by themselves: what does not
-  work yet holds nothing else up.
+- What cannot be loaded, contradicts itself or is no certificate is refused, told once, and tried at each look.
+- Each provider profile, and all clients of Kafka and the registry together, are renewed by themselves: what is refused
+  or does not work yet holds nothing else up.
 - What is new takes over when it works. Until then, and for good when it never does, what serves goes on.
 """
 
@@ -16,23 +18,26 @@ import time
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Protocol, TypeAlias
 
 import structlog
 
 from processor.errors import SettingsInvalid
+from processor.file_copies import Contents, KeptFiles, contents_of, written_at
 from processor.settings import ApiSettings, Settings
 from processor.settings_files import (
-    Contents,
     SettingsSource,
     client_files,
-    contents_of,
     process_files,
+    process_reading,
     profile_files,
+    profile_reading,
     taking_up,
     with_process,
     with_profile,
 )
+from processor.settings_relations import process_file_problems, profile_file_problems
 from processor.telemetry import ProcessMetrics
 
 log = structlog.stdlib.get_logger()
@@ -44,17 +49,41 @@ Part: TypeAlias = str | None
 
 @dataclass(frozen=True, slots=True)
 class Serving:
-    """Settings, and what the files held that clients read when they were made of them."""
+    """Settings, and what the files held that clients read when they are made of them."""
 
     settings: Settings
-    of_process: Contents
-    of_profiles: Mapping[str, Contents]
+    of_process: KeptFiles
+    of_profiles: Mapping[str, KeptFiles]
 
     @classmethod
     def of(cls, settings: Settings) -> "Serving":
         """Read what the files hold now."""
-        of_profiles = {name: contents_of(profile_files(api)) for name, api in settings.profiles().items()}
-        return cls(settings, contents_of(process_files(settings)), of_profiles)
+        of_profiles = {name: KeptFiles.of(profile_files(api)) for name, api in settings.profiles().items()}
+        return cls(settings, KeptFiles.of(process_files(settings)), of_profiles)
+
+    @classmethod
+    def whole(cls, settings: Settings) -> "Serving":
+        """Read what the files hold now; raises SettingsInvalid where clients cannot be made of it."""
+        made = cls.of(settings)
+        parts: list[Part] = [*made.of_profiles, None]
+        if problems := [problem for part in parts for problem in made.problems(part)]:
+            raise SettingsInvalid("\n".join(problems))
+        return made
+
+    @property
+    def for_clients(self) -> Settings:
+        """Settings that name copies of the files, which are there as long as this value lives."""
+        settings = process_reading(self.settings, self.of_process)
+        for name, kept in self.of_profiles.items():
+            settings = profile_reading(settings, name, kept)
+        return settings
+
+    def problems(self, part: Part) -> Iterator[str]:
+        """Yield a sentence for each file of this part of which no client can be made."""
+        if part is None:
+            yield from process_file_problems(self.for_clients)
+        else:
+            yield from profile_file_problems(part, self.for_clients.profiles()[part])
 
     def with_part(self, part: Part, now: "Serving") -> "Serving":
         """Return what serves when this part is as it is now."""
@@ -79,19 +108,38 @@ class Watch:
     seen: Contents | None = None
     due_s: float = 0.0
     was_ready: bool = False  # At any look.
+    is_open: bool = False  # What was taken up last was refused, or written meanwhile: it is to be tried again.
 
 
 def looked(watch: Watch, found: Contents, now_s: float, *, delay_s: float, is_ready: bool) -> tuple[Watch, bool]:
     """Take in one look; say whether what it shows is to be taken up now. `delay_s` counts from the first sight."""
     watch = replace(watch, was_ready=watch.was_ready or is_ready)
-    if found == watch.taken:
+    if found == watch.taken and not watch.is_open:
         return replace(watch, seen=found), False
     if found != watch.seen:
         due_s = now_s + delay_s if watch.seen == watch.taken else watch.due_s
         return replace(watch, seen=found, due_s=due_s), False
     if watch.was_ready and now_s < watch.due_s:
         return watch, False
-    return replace(watch, taken=found), True
+    return replace(watch, taken=found, is_open=False), True
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What is wanted by what files hold now, and why the rest of it is refused."""
+
+    wanted: Serving
+    refusals: Sequence[str]
+
+
+def loaded_over(before: Serving, now: Serving) -> Loaded:
+    """Take each part as it is now if clients can be made of its files, else as it was wanted before."""
+    wanted, refusals = now, list[str]()
+    for part in changed_parts(before, now):
+        if problems := [*now.problems(part)]:
+            wanted = wanted.with_part(part, before)
+            refusals += problems
+    return Loaded(wanted, refusals)
 
 
 class Renewable(Protocol):
@@ -103,11 +151,11 @@ class Renewable(Protocol):
         Cancelled, it leaves everything as it was.
         """
 
-    async def find(self, settings: Settings) -> None:
+    async def find(self, serving: Serving) -> None:
         """Return when the broker and the registry know us by these settings."""
 
-    async def renew_process(self, settings: Settings) -> None:
-        """Make all clients of Kafka and the registry anew; must not be cancelled."""
+    async def renew_process(self, serving: Serving) -> None:
+        """Make all clients anew; must not be cancelled."""
 
 
 class Renewals:
@@ -116,22 +164,23 @@ class Renewals:
     def __init__(  # noqa: PLR0913  # its outside, passed once
         self,
         source: SettingsSource,
-        settings: Settings,
+        serving: Serving,
         renewable: Renewable,
         *,
         is_ready: Callable[[], bool],
         metrics: ProcessMetrics,
         on_crash: Callable[[], None],
     ) -> None:
-        """`settings` are in use already; what is there later comes from `source`."""
-        self.serving = Serving.of(settings)
+        """`serving` is in use already; what is there later comes from `source`."""
+        self.serving = serving
         self._source = source
         self._renewable = renewable
         self._is_ready = is_ready
         self._metrics = metrics
         self._on_crash = on_crash
         self._watch = Watch()
-        self._wanted = self.serving
+        self._wanted = serving
+        self._refused: Contents | None = None  # Where something is refused now.
         self._looking: asyncio.Task[None] | None = None
         self._tasks: dict[Part, asyncio.Task[None]] = {}
         self._is_stopping = False
@@ -160,25 +209,45 @@ class Renewals:
                 is_ready=self._is_ready(),
             )
             if is_due:
-                await self._take_up()
+                await self._take_up(found)
+
+    def _files(self) -> list[Path]:
+        settings = (self.serving.settings, self._wanted.settings)
+        return [*self._source.files(), *(file for each in settings for file in client_files(each))]
 
     def _found(self) -> Contents:
-        return contents_of(
-            [*self._source.files(), *client_files(self.serving.settings), *client_files(self._wanted.settings)]
-        )
+        return contents_of(self._files())
 
-    async def _take_up(self) -> None:
+    async def _take_up(self, found: Contents) -> None:
         try:
-            self._wanted = await asyncio.to_thread(self._loaded)
+            loaded = await asyncio.to_thread(self._loaded)
         except SettingsInvalid as error:
-            self._metrics.renewals.labels("refused").inc()
-            log.error("settings.refused", why=str(error))  # noqa: TRY400  # its text is all there is to know
+            self._refuse(found, str(error))
             return
-        await self._give_up(list(self._tasks))  # Each waits for what is not there any more.
+        if loaded is None:
+            self._watch = replace(self._watch, is_open=True)
+            return
+        before, self._wanted = self._wanted, loaded.wanted
+        outdated = {*changed_parts(before, loaded.wanted)}
+        await self._give_up([part for part in self._tasks if part in outdated])
         self._begin()
+        self._refuse(found, "\n".join(loaded.refusals))
 
-    def _loaded(self) -> Serving:
-        return Serving.of(taking_up(self.serving.settings, self._source.load()))
+    def _loaded(self) -> Loaded | None:
+        """Return what files say now; None when any of them was written meanwhile. Raises SettingsInvalid."""
+        files = self._files()
+        written = written_at(files)
+        now = Serving.of(taking_up(self.serving.settings, self._source.load()))
+        return loaded_over(self._wanted, now) if written_at(files) == written else None
+
+    def _refuse(self, found: Contents, why: str) -> None:
+        """Tell once for what is found why it is not taken up; an empty text: all of it is."""
+        if why and found != self._refused:
+            self._metrics.renewals.labels("refused").inc()
+            log.error("settings.refused", why=why)
+        self._metrics.pending.inc(bool(why) - (self._refused is not None))
+        self._refused = found if why else None
+        self._watch = replace(self._watch, is_open=bool(why))
 
     def _begin(self) -> None:
         """Begin to renew what is not as wanted, and is not being renewed."""
@@ -206,15 +275,16 @@ class Renewals:
 
     async def _renew_profile(self, name: str) -> None:
         now = self._wanted
-        await self._renewable.renew_profile(name, now.settings.profiles()[name])
+        await self._renewable.renew_profile(name, now.for_clients.profiles()[name])
         self.serving = self.serving.with_part(name, now)
 
     async def _renew_process(self) -> None:
         now = self._wanted
-        await self._renewable.find(self.serving.with_part(None, now).settings)
+        await self._renewable.find(self.serving.with_part(None, now))
         await self._give_up([part for part in self._tasks if part is not None])  # Their clients are replaced, too.
-        await _to_its_end(self._renewable.renew_process(self.serving.with_part(None, now).settings))
-        self.serving = self.serving.with_part(None, now)
+        serving = self.serving.with_part(None, now)
+        await _to_its_end(self._renewable.renew_process(serving))
+        self.serving = serving
         self._begin()
 
     def _task(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:

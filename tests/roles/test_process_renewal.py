@@ -9,6 +9,7 @@ from processor.core.catalogue import Catalogue
 from processor.roles.deciders import Decider
 from processor.roles.ingestor import Ingestor
 from processor.roles.process import Process, Role
+from processor.roles.renewal import Serving
 from processor.roles.workers import Workers
 from processor.settings import ApiSettings, Settings
 
@@ -83,16 +84,16 @@ async def test_webhook_keys_follow_the_calls() -> None:
 async def test_what_never_worked_is_replaced_at_once_and_nothing_else() -> None:
     """Deciders that are just coming back with what worked are not taken for such that never worked."""
     async with started(Role.SUBMITTER) as process:
-        settings = Settings.model_validate(AWAY)
+        serving = Serving.of(Settings.model_validate(AWAY))
         async with asyncio.timeout(5):
-            await process.find(settings)
-            await process.renew_process(settings)
-            await process.find(settings)
+            await process.find(serving)
+            await process.renew_process(serving)
+            await process.find(serving)
         assert process.workers is not None
         process.workers.deciders = {"preparation": cast("Decider", Joined())}
-        await process.renew_process(settings)
+        await process.renew_process(serving)
         assert not process.workers.has_begun
-        finding = asyncio.create_task(process.find(settings))
+        finding = asyncio.create_task(process.find(serving))
         assert not (await asyncio.wait([finding], timeout=0.3))[0]
         finding.cancel()
         await asyncio.wait([finding])

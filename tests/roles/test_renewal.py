@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
-from processor.roles.renewal import Serving, Watch, changed_parts, looked
+from processor.errors import SettingsInvalid
+from processor.file_copies import Contents, KeptFiles
+from processor.roles.renewal import Serving, Watch, changed_parts, loaded_over, looked
 from processor.settings import Settings
-from processor.settings_files import Contents, SettingsSource, client_files, contents_of, taking_up
-from tests.support.mounted import MountedFiles
+from processor.settings_files import SettingsSource, client_files, taking_up
 
 FILE = Path("secret")
 OLD: Contents = {FILE: "old"}
@@ -60,6 +61,16 @@ def test_what_changed_while_the_process_started_is_seen() -> None:
     assert looked(watch, OLD, 1, delay_s=0, is_ready=True)[1]
 
 
+def test_what_was_refused_is_tried_at_each_look_and_waits_when_it_changes() -> None:
+    """It may have been read while it was written; what takes its place waits a time of its own again."""
+    watch = Watch(NEW, NEW, 0, was_ready=True, is_open=True)
+    watch, is_due = looked(watch, NEW, 5, delay_s=DELAY_S, is_ready=True)
+    assert is_due
+    assert not looked(watch, NEW, 10, delay_s=DELAY_S, is_ready=True)[1]
+    watch, _ = looked(Watch(NEW, NEW, 0, was_ready=True, is_open=True), HALF, 5, delay_s=DELAY_S, is_ready=True)
+    assert [looked(watch, HALF, at_s, delay_s=0, is_ready=True)[1] for at_s in (10, 5 + DELAY_S)] == [False, True]
+
+
 KEYS = {"key": "key", "secret": "one"}
 BASE: Mapping[str, Any] = {
     "kafka": {"bootstrap_servers": "kafka:9092", "properties": {"ssl.ca.location": "kafka-ca.pem"}},
@@ -72,8 +83,11 @@ BASE: Mapping[str, Any] = {
 def serving(files: Mapping[str, str] = {}, **sections: Mapping[str, Any]) -> Serving:
     """Return what serves: settings, of which some sections get other members, and what files hold."""
     settings = Settings.model_validate({name: {**BASE[name], **sections.get(name, {})} for name in BASE})
-    held = {Path(name): files.get(name, "as before") for name in ("kafka-ca.pem", "registry-ca.pem")}
-    return Serving(settings, held, {"default": {Path("api-ca.pem"): files.get("api-ca.pem", "as before")}, "bank": {}})
+    of_process, of_default, of_bank = (
+        KeptFiles({Path(name): files.get(name, "as before") for name in names})
+        for names in (("kafka-ca.pem", "registry-ca.pem"), ("api-ca.pem",), ())
+    )
+    return Serving(settings, of_process, {"default": of_default, "bank": of_bank})
 
 
 @pytest.mark.parametrize(
@@ -97,6 +111,21 @@ def test_which_parts_are_renewed(now: Serving, parts: list[str | None]) -> None:
     for part in parts:
         after = after.with_part(part, now)
     assert after == now
+
+
+def test_files_that_will_not_do_hold_up_their_own_part_alone(tmp_path: Path) -> None:
+    """A bundle that is none leaves its part as it was wanted before; a secret beside it is taken up."""
+    file = tmp_path / "ca.pem"
+    file.write_text("half a certifi", encoding="utf-8")
+    none: Mapping[str, Any] = {"api": {"ca_file": None}, "kafka": {"properties": {}}}
+    before = Serving.of(serving(schema_registry={"ca_file": None}, **none).settings)
+    bank = {"base_url": "https://bank", "token": "tot_1"}
+    now = Serving.of(serving(schema_registry={"ca_file": file}, providers={"bank": bank}, **none).settings)
+    loaded = loaded_over(before, now)
+    assert [*changed_parts(before, loaded.wanted)] == ["bank"]
+    assert [refusal.split(":")[0] for refusal in loaded.refusals] == ["PROCESSOR_SCHEMA_REGISTRY__CA_FILE"]
+    with pytest.raises(SettingsInvalid, match="PROCESSOR_SCHEMA_REGISTRY__CA_FILE"):
+        Serving.whole(now.settings)
 
 
 def test_only_who_we_are_and_whom_we_trust_is_taken_up() -> None:
@@ -138,18 +167,6 @@ def test_which_files_are_looked_at() -> None:
     assert named == {"ca", "certificate", "key", "keystore", "keytab", "registry-ca.pem", "api-ca.pem"}
 
 
-def test_a_swapped_link_is_a_change(tmp_path: Path) -> None:
-    """Kubernetes swaps one link for all files of a volume; what a file holds counts, not where it lies."""
-    mounted = MountedFiles(tmp_path, {"key": "one", "secret": "one"})
-    first = contents_of([tmp_path])
-    assert {file.name for file in first} == {"key", "secret"}
-    mounted.change({"secret": "two"})
-    second = contents_of([tmp_path])
-    assert {file.name for file in first if first[file] != second[file]} == {"secret"}
-    mounted.change({"secret": "two"})
-    assert contents_of([tmp_path]) == second
-
-
 def test_what_can_be_read_only_once_is_not_looked_at(tmp_path: Path) -> None:
     """Who gives a secret by a pipe gets what was there at the start: another read would wait for ever."""
     file, pipe = tmp_path / "file", tmp_path / "pipe"
@@ -158,8 +175,3 @@ def test_what_can_be_read_only_once_is_not_looked_at(tmp_path: Path) -> None:
     named = {"PROCESSOR_SECRETS_DIRECTORY": str(tmp_path), "PROCESSOR_API__KEY_FILE": str(file)}
     assert SettingsSource(named, Settings).can_be_read_again
     assert not SettingsSource({**named, "PROCESSOR_API__SECRET_FILE": str(pipe)}, Settings).can_be_read_again
-
-
-def test_a_file_that_is_not_there_is_no_error(tmp_path: Path) -> None:
-    """It may come back; whether it is needed, those who read it say."""
-    assert contents_of([tmp_path / "gone"]) == {tmp_path / "gone": ""}

@@ -1,6 +1,7 @@
 """Parts are renewed each by itself, given up for what is newer, and never left half replaced."""
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -9,10 +10,11 @@ import structlog
 from prometheus_client import CollectorRegistry
 
 from processor.errors import SettingsInvalid
-from processor.roles.renewal import Renewals
+from processor.roles.renewal import Renewals, Serving
 from processor.settings import ApiSettings, Settings
 from processor.settings_files import SettingsSource
 from processor.telemetry import ProcessMetrics
+from tests.support.waiting import eventually
 
 OLD, NEW = "old", "new"
 
@@ -24,7 +26,7 @@ class Desk:
         self.file = file
         self.secret = self.password = OLD
         self.works = {OLD}
-        self.is_refused = False
+        self.is_refused = self.is_written_when_loaded = False
         self.used: list[str] = []  # What was taken into use, in order.
         self.begun: list[str] = []  # Secrets with which a profile's renewal began.
         self.may_replace = asyncio.Event()
@@ -36,10 +38,17 @@ class Desk:
 
     def load(self) -> Settings:
         self.loads += 1
+        if self.is_written_when_loaded:
+            self.is_written_when_loaded = False
+            os.utime(self.file, (1, 1))  # What it holds is the same again.
+            return self.settings("half")
         if self.is_refused:
             raise SettingsInvalid("PROCESSOR_API__SECRET: it is wrong")
+        return self.settings(self.secret)
+
+    def settings(self, secret: str) -> Settings:
         kafka = {"sasl_username": "processor", "sasl_password": self.password}
-        api = {"base_url": "https://provider", "key": "key", "secret": self.secret}
+        api = {"base_url": "https://provider", "key": "key", "secret": secret}
         return Settings.model_validate(
             {"kafka": kafka, "api": api, "ops": {"reread_s": 0.005, "renewal_delay_s_max": 0}}
         )
@@ -66,10 +75,11 @@ class Desk:
         await self._wait_for(secret)
         self.used.append(f"{name} {secret}")
 
-    async def find(self, settings: Settings) -> None:
-        await self._wait_for(password_of(settings))
+    async def find(self, serving: Serving) -> None:
+        await self._wait_for(password_of(serving.settings))
 
-    async def renew_process(self, settings: Settings) -> None:
+    async def renew_process(self, serving: Serving) -> None:
+        settings = serving.for_clients
         self.is_replacing = True
         await self.may_replace.wait()
         assert settings.api.secret is not None
@@ -81,6 +91,9 @@ class Desk:
 
     def pending(self) -> float | None:
         return self.registry.get_sample_value("onboarding_settings_pending")
+
+    def refused(self) -> float | None:
+        return self.registry.get_sample_value("onboarding_settings_renewals_total", {"what": "refused"})
 
 
 def password_of(settings: Settings) -> str:
@@ -96,7 +109,7 @@ async def running(directory: Path) -> AsyncIterator[tuple[Desk, Renewals]]:
     source = SettingsSource({"PROCESSOR_API__SECRET_FILE": str(desk.file)}, desk.load)
     renewals = Renewals(
         source,
-        desk.load(),
+        Serving.of(desk.load()),
         desk,
         is_ready=lambda: True,
         metrics=ProcessMetrics(desk.registry),
@@ -112,16 +125,12 @@ async def running(directory: Path) -> AsyncIterator[tuple[Desk, Renewals]]:
 
 async def until(desk: Desk, *used: str) -> None:
     """Wait until exactly this was taken into use."""
-    async with asyncio.timeout(5):
-        while desk.used != [*used]:  # noqa: ASYNC110  # files are looked at again and again
-            await asyncio.sleep(0.005)
+    await eventually(lambda: desk.used == [*used])
 
 
 async def pending(desk: Desk, count: int) -> None:
     """Wait until so many changes are not in use yet."""
-    async with asyncio.timeout(5):
-        while desk.pending() != count:  # noqa: ASYNC110  # as above
-            await asyncio.sleep(0.005)
+    await eventually(lambda: desk.pending() == count)
 
 
 async def test_what_does_not_work_yet_holds_nothing_else_up(tmp_path: Path) -> None:
@@ -139,8 +148,11 @@ async def test_what_does_not_work_yet_holds_nothing_else_up(tmp_path: Path) -> N
         await pending(desk, 0)
 
 
-async def test_a_profile_that_waits_is_begun_anew_with_new_clients(tmp_path: Path) -> None:
-    """When all clients are replaced, the new ones serve with the secret of before, until the new one works."""
+async def test_a_profile_that_waits_is_begun_anew_with_new_clients_alone(tmp_path: Path) -> None:
+    """When all clients are replaced, the new ones serve with the secret of before, until the new one works.
+
+    A change of something else leaves it waiting as it was.
+    """
     async with running(tmp_path) as (desk, _):
         desk.may_replace.set()
         desk.change(secret="secret-2")
@@ -151,8 +163,7 @@ async def test_a_profile_that_waits_is_begun_anew_with_new_clients(tmp_path: Pat
         await pending(desk, 1)
         await desk.known("secret-2")
         await until(desk, "process password-2 with old", "default secret-2")
-        # Before both changes, when the second one came, and with the new clients.
-        assert desk.begun == ["secret-2"] * 3
+        assert desk.begun == ["secret-2"] * 2  # When it changed, and with the new clients.
 
 
 async def test_what_is_newer_takes_the_place_of_what_waits(tmp_path: Path) -> None:
@@ -175,14 +186,10 @@ async def test_a_replacement_that_has_begun_is_ended_before_anything_newer(tmp_p
     async with running(tmp_path) as (desk, _):
         desk.works |= {"password-2", "password-3"}
         desk.change(password="password-2")
-        async with asyncio.timeout(5):
-            while not desk.is_replacing:  # noqa: ASYNC110  # files are looked at again and again
-                await asyncio.sleep(0.005)
+        await eventually(lambda: desk.is_replacing)
         loads = desk.loads
         desk.change(password="password-3")
-        async with asyncio.timeout(5):
-            while desk.loads == loads:  # noqa: ASYNC110  # as above
-                await asyncio.sleep(0.005)
+        await eventually(lambda: desk.loads > loads)
         desk.may_replace.set()
         await until(desk, "process password-2 with old", "process password-3 with old")
 
@@ -192,9 +199,7 @@ async def test_a_stop_waits_for_a_replacement_and_for_nothing_else(tmp_path: Pat
     async with running(tmp_path) as (desk, renewals):
         desk.works.add("password-2")
         desk.change(secret="mistyped", password="password-2")
-        async with asyncio.timeout(5):
-            while not desk.is_replacing:  # noqa: ASYNC110  # files are looked at again and again
-                await asyncio.sleep(0.005)
+        await eventually(lambda: desk.is_replacing)
         stopping = asyncio.create_task(renewals.stop())
         assert not (await asyncio.wait([stopping], timeout=0.05))[0]
         desk.may_replace.set()
@@ -207,12 +212,33 @@ async def test_what_is_refused_changes_nothing_and_is_counted_once(tmp_path: Pat
     async with running(tmp_path) as (desk, _):
         desk.is_refused = True
         desk.change(secret=NEW)
-        async with asyncio.timeout(5):
-            while not desk.registry.get_sample_value("onboarding_settings_renewals_total", {"what": "refused"}):  # noqa: ASYNC110
-                await asyncio.sleep(0.005)
+        await eventually(lambda: desk.refused() == 1)
         await asyncio.sleep(0.05)
-        assert desk.registry.get_sample_value("onboarding_settings_renewals_total", {"what": "refused"}) == 1
+        assert desk.refused() == 1
         desk.is_refused = False
         desk.works.add(NEW)
         desk.change()
+        await until(desk, f"default {NEW}")
+
+
+async def test_what_is_refused_waits_as_what_does_not_work(tmp_path: Path) -> None:
+    """A metric says so until it is mended or taken back, and each look tries it again: it may be whole by then."""
+    async with running(tmp_path) as (desk, _):
+        await pending(desk, 0)
+        desk.is_refused = True
+        desk.change(secret=NEW)
+        await pending(desk, 1)
+        desk.is_refused = False
+        desk.works.add(NEW)
+        await until(desk, f"default {NEW}")
+        await pending(desk, 0)
+
+
+async def test_what_is_written_while_it_is_read_is_read_again(tmp_path: Path) -> None:
+    """Half of it was read, and afterwards the file holds what it held at the look: nothing would show it."""
+    async with running(tmp_path) as (desk, _):
+        await pending(desk, 0)
+        desk.works |= {NEW, "half"}
+        desk.is_written_when_loaded = True
+        desk.change(secret=NEW)
         await until(desk, f"default {NEW}")

@@ -14,6 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.support.mounted import MountedFiles
 from tests.support.onboarding import Request
 from tests.support.provider import KEY, SECRET
+from tests.support.secure_broker import Access
 from tests.support.worker import Worker
 from tests.support.world import World, world
 
@@ -49,6 +50,15 @@ def rotating(
         for name in ("PROCESSOR_API__KEY", "PROCESSOR_API__SECRET"):
             del made.environ[name]
         yield made, files
+
+
+def plain_files(access: Access, directory: Path) -> dict[str, str]:
+    """Write what a principal is given now as plain files; return the variables of a client that reads them."""
+    directory.mkdir()
+    for file in access.files.directory.glob("[!.]*"):
+        text = file.read_text(encoding="utf-8")
+        (directory / file.name).write_text(text.replace(str(access.files.directory), str(directory)))
+    return {**access.environ, "PROCESSOR_SECRETS_DIRECTORY": str(directory)}
 
 
 def renewals(worker: Worker, what: str) -> int:

@@ -6,20 +6,11 @@ import pytest
 
 from processor.adapters.acls import ROLES, Grantee
 from tests.security.guarded import Guarded, guarded
-from tests.security.rotation import SOON, assert_each_done_once, load, renewals
+from tests.security.rotation import SOON, assert_each_done_once, load, plain_files, renewals
 from tests.support.onboarding import Request
-from tests.support.secure_broker import Access, SecureBroker, Way
+from tests.support.secure_broker import SecureBroker, Way
 
 pytestmark = [pytest.mark.broker, pytest.mark.slow, pytest.mark.timeout(300)]
-
-
-def kept(access: Access, directory: Path) -> dict[str, str]:
-    """Return the variables of a client that keeps the credentials of now."""
-    directory.mkdir()
-    for file in access.files.directory.glob("[!.]*"):
-        text = file.read_text(encoding="utf-8")
-        (directory / file.name).write_text(text.replace(str(access.files.directory), str(directory)))
-    return {**access.environ, "PROCESSOR_SECRETS_DIRECTORY": str(directory)}
 
 
 def renew_everybody(made: Guarded) -> None:
@@ -38,7 +29,7 @@ def test_credentials_are_rotated_while_requests_flow(secure: SecureBroker, tmp_p
         for role in ROLES:
             made.started(role)
         pids = [worker.pid for worker in made.workers.values()]
-        old = kept(made.users[Grantee.SUBMITTER], tmp_path / "kept")
+        old = plain_files(made.users[Grantee.SUBMITTER], tmp_path / "kept")
         assert secure.lets_in(old)
         with load(made.world, made.workers[Grantee.INGESTOR]) as sent:
             renew_everybody(made)

@@ -197,14 +197,12 @@ class SecureBroker:
 
     def mount_certificate(self, access: Access, authority: trustme.CA, *, not_after: datetime | None = None) -> None:
         """Mount a new certificate of a principal, of an authority that the broker may or may not trust."""
-        issued = authority.issue_cert(f"{access.user}.example", common_name=access.user, not_after=not_after)
-        chain = b"".join(part.bytes() for part in issued.cert_chain_pems)
         properties = {
             "security.protocol": "SSL",
             "ssl.certificate.location": str(access.files.path("tls.crt")),
             "ssl.key.location": str(access.files.path("tls.key")),
         }
-        given = {"tls.crt": chain.decode(), "tls.key": issued.private_key_pem.bytes().decode()}
+        given = certificate_and_key(access, authority, not_after=not_after)
         access.files.change(given | _properties(access, properties))
 
     def mount_authority(self, access: Access, authority: trustme.CA) -> None:
@@ -306,6 +304,15 @@ class SecureBroker:
                 },
             ),
         }
+
+
+def certificate_and_key(
+    access: Access, authority: trustme.CA, *, not_after: datetime | None = None
+) -> dict[str, str]:
+    """Return files with a new certificate of a principal, and its key."""
+    issued = authority.issue_cert(f"{access.user}.example", common_name=access.user, not_after=not_after)
+    chain = b"".join(part.bytes() for part in issued.cert_chain_pems)
+    return {"tls.crt": chain.decode(), "tls.key": issued.private_key_pem.bytes().decode()}
 
 
 def was_asked(acl: Acl, operation: Operation, asked: Iterable[Asked]) -> bool:
