@@ -34,7 +34,7 @@
 {{- $api := .Values.secrets.api }}
 {{- $isExternal := include "onboarding-processor.isExternal" (dict "root" . "section" "api") }}
 {{- if .Values.simulator.enabled }}
-{{- range $value, $given := dict "settings.api.base_url" .Values.settings.api.base_url "settings.webhook.key_base_url" .Values.settings.webhook.key_base_url "secrets.api.existingSecret" $api.existingSecret "externalSecrets.remoteRefs.api" $isExternal }}
+{{- range $value, $given := dict "settings.api.base_url" .Values.settings.api.base_url "settings.api.proxy_url" .Values.settings.api.proxy_url "settings.webhook.key_base_url" .Values.settings.webhook.key_base_url "secrets.api.existingSecret" $api.existingSecret "externalSecrets.remoteRefs.api" $isExternal }}
 {{- if $given }}
 {{- $problems = append $problems (printf "simulator.enabled stands instead of a provider, but %s is set; unset it, or simulator.enabled" $value) }}
 {{- end }}
@@ -96,7 +96,7 @@ which only one half is given. What stands in secret properties is not seen. */}}
 {{- $given = append $given .path }}
 {{- end }}
 {{- end }}
-{{- range $half, $other := dict "api.key" "secret" "kafka.sasl_username" "sasl_password" "schema_registry.username" "password" }}
+{{- range $half, $other := dict "api.key" "secret" "api.proxy_username" "proxy_password" "kafka.sasl_username" "sasl_password" "schema_registry.username" "password" }}
 {{- $section := first (splitList "." $half) }}
 {{- $first := last (splitList "." $half) }}
 {{- $isFirst := has (printf "PROCESSOR_%s__%s" $section $first | upper) $given }}

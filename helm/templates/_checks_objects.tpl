@@ -21,6 +21,11 @@
 {{- $problems = append $problems (printf "%s is no address; begin it with https:// or http://" $setting) }}
 {{- end }}
 {{- end }}
+{{- range $setting, $proxy := include "onboarding-processor.proxies" . | fromJson }}
+{{- if and $proxy (not (regexMatch "^http://[^/@]+/?$" $proxy)) }}
+{{- $problems = append $problems (printf "%s is no proxy; write http://proxy:3128, without a path, user name or password" $setting) }}
+{{- end }}
+{{- end }}
 {{- toJson $problems }}
 {{- end }}
 
@@ -32,6 +37,15 @@
 {{- $_ := set $addresses (printf "settings.providers.%s.base_url" $profile) ($provider.base_url | default "") }}
 {{- end }}
 {{- toJson $addresses }}
+{{- end }}
+
+{{/* The proxy of each profile of the provider, as JSON: setting -> address, empty where it has none. */}}
+{{- define "onboarding-processor.proxies" -}}
+{{- $proxies := dict "settings.api.proxy_url" .Values.settings.api.proxy_url }}
+{{- range $profile, $provider := .Values.settings.providers }}
+{{- $_ := set $proxies (printf "settings.providers.%s.proxy_url" $profile) ($provider.proxy_url | default "") }}
+{{- end }}
+{{- toJson $proxies }}
 {{- end }}
 
 {{/* A catalogue of another shape, on which every pod would stop; the processor itself judges what is in it. */}}

@@ -143,7 +143,7 @@ closing. Takes {root, role}. */}}
 {{- $_ := set $found $setting (index $keys $setting | default $setting) }}
 {{- end }}
 {{- else }}
-{{- range $setting, $key := $keys.token | empty | ternary $keys (pick $keys "token") }}
+{{- range $setting, $key := $keys.token | empty | ternary $keys (omit $keys "key" "secret") }}
 {{- if $key }}
 {{- $_ := set $found $setting $key }}
 {{- end }}

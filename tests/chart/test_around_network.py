@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests.chart.validation import KUBERNETES_VERSIONS, Object, problems
-from tests.support.chart import Values, container, found, refused, rendered
+from tests.support.chart import Values, container, found, merged, refused, rendered
 
 GATEWAY = [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "gateway"}}}]
 MONITORING = [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}]
@@ -157,6 +157,16 @@ def test_pods_reach_what_the_settings_name_and_nothing_else(role: str) -> None:
     registry = set() if role == "ingestor" else {80}
     assert outgoing(objects, role) == DNS | {("TCP", port) for port in brokers | provider | registry}
     assert all("to" not in rule for rule in found(objects, "NetworkPolicy", role)["spec"]["egress"])
+
+
+def test_pods_reach_the_proxy_of_a_profile_instead_of_the_provider() -> None:
+    """Through a proxy nothing of the profile is called directly, its key endpoint as little as its API."""
+    proxied = {"api": {"proxy_url": "http://proxy.example.test:3128"}}
+    objects = rendered(networkPolicy=POLICY, settings=merged(ADDRESSES, proxied))
+    assert outgoing(objects, "ingestor") == DNS | {("TCP", port) for port in (9092, 9093, 9094, 3128, 7443, 7080)}
+    of_both = merged(proxied, {"providers": {"eu": {"proxy_url": "http://egress.example.test"}}})
+    objects = rendered(networkPolicy=POLICY, settings=merged(ADDRESSES, of_both))
+    assert outgoing(objects, "ingestor") == DNS | {("TCP", port) for port in (9092, 9093, 9094, 3128, 80)}
 
 
 def test_who_knows_addresses_and_ports_can_say_them() -> None:

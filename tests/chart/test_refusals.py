@@ -19,6 +19,12 @@ REFUSALS: list[tuple[Values, str]] = [
     ({"settings": {"api": {"base_url": "api.example"}}}, "settings.api.base_url is no address; begin it with"),
     ({"settings": {"schema_registry": {"url": "registry:8081"}}}, "settings.schema_registry.url is no address"),
     ({"settings": {"providers": {"bank": {"base_url": "bank"}}}}, "settings.providers.bank.base_url is no address"),
+    ({"settings": {"api": {"proxy_url": "proxy:3128"}}}, "settings.api.proxy_url is no proxy; write http://proxy:3128"),
+    ({"settings": {"api": {"proxy_url": "http://a:b@proxy"}}}, "settings.api.proxy_url is no proxy; write http://"),
+    (
+        {"settings": {"providers": {"bank": {"base_url": "https://bank", "proxy_url": "https://proxy"}}}},
+        "settings.providers.bank.proxy_url is no proxy; write http://proxy:3128",
+    ),
     ({"workflows": {"catalogue": "version: 1\n  workflows: ["}}, "workflows.catalogue is no YAML mapping ("),
     ({"workflows": {"catalogue": "- person-check\n"}}, "workflows.catalogue is no YAML mapping ("),
     ({"workflows": {"catalogue": "workflows: [person-check]\n"}}, "workflows.catalogue has no mapping `workflows`"),

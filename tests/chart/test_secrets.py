@@ -108,7 +108,29 @@ def test_both_halves_of_a_credential_may_come_from_different_places() -> None:
     assert rendered(settings={"schema_registry": {"username": "onboarding"}}, moreSecrets=more)
 
 
+PROXY = {"proxy_username": "user", "proxy_password": "password"}
+
+
+@pytest.mark.parametrize("keys", [{"key": "key", "secret": "secret"}, {"token": "token"}], ids=["key", "token"])
+def test_who_we_are_at_a_proxy_lies_beside_the_credentials_of_the_provider(tmp_path: Path, keys: Values) -> None:
+    """Beside a token as beside key and secret; in a Secret of its own it is one of moreSecrets."""
+    proxied = {"settings": {"api": {"proxy_url": "http://proxy:3128"}}}
+    objects = rendered(**proxied, secrets={"api": {"existingSecret": "provider", "keys": {**keys, **PROXY}}})
+    assert mounted(objects)["provider"] == {*keys.values(), *PROXY.values()}
+    one = Container(objects, pod(objects, "submitter"), container(objects, "submitter"))
+    api = load_settings(one.variables(tmp_path, lambda file: f"text-of-{file}")).api
+    assert (api.proxy_url, api.proxy_username) == ("http://proxy:3128", "text-of-PROCESSOR_API__PROXY_USERNAME")
+    assert api.proxy_password is not None
+    assert api.proxy_password.get_secret_value() == "text-of-PROCESSOR_API__PROXY_PASSWORD"
+    own = {"PROCESSOR_API__PROXY_USERNAME": "a", "PROCESSOR_API__PROXY_PASSWORD": "b"}
+    assert mounted(rendered(**proxied, moreSecrets=[{"existingSecret": "egress", "keys": own}]))["egress"] == {"a", "b"}
+
+
 REFUSALS: list[tuple[Values, str]] = [
+    (
+        {"secrets": {"api": {"keys": {"proxy_password": "password"}}}},
+        "api: proxy_password is given without proxy_username; name its key in secrets.api.keys.proxy_username",
+    ),
     (
         {"settings": {"kafka": {"sasl_username": "onboarding"}}},
         "kafka: sasl_username is given without sasl_password; name its key in secrets.kafka.keys.sasl_password",
