@@ -6,6 +6,7 @@ Serves `engine.ports.Log`. One thread drives it. Rules and the measurements behi
 import struct
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import wait
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -67,6 +68,7 @@ class KafkaLog:
         )
         self._unstable_since_s: float | None = None
         self._partitions = 0
+        self._assigned: set[int] = set()
 
     # --- reading ---------------------------------------------------------------------------------------------
 
@@ -75,38 +77,41 @@ class KafkaLog:
 
         def on_assign(consumer: Consumer, partitions: list[TopicPartition]) -> None:
             # Read nothing before the state is restored: assigned where nothing is yet, paused, placed by `read_from`.
-            placed = self._at_their_ends([part.partition for part in partitions])
-            consumer.incremental_assign(placed)
-            consumer.pause(placed)
+            at_their_ends = self._at_their_ends([part.partition for part in partitions])
+            consumer.incremental_assign(at_their_ends)
+            consumer.pause(at_their_ends)
+            self._assigned |= {part.partition for part in at_their_ends}
             listener.on_assigned([part.partition for part in partitions])
+
+        def unassign(consumer: Consumer, partitions: list[TopicPartition]) -> None:
+            consumer.incremental_unassign([part for part in partitions if part.partition in self._assigned])
+            self._assigned -= {part.partition for part in partitions}
 
         def on_revoke(consumer: Consumer, partitions: list[TopicPartition]) -> None:
             listener.on_revoked([part.partition for part in partitions])
-            consumer.incremental_unassign(partitions)
+            unassign(consumer, partitions)
 
         def on_lost(consumer: Consumer, partitions: list[TopicPartition]) -> None:
             listener.on_lost([part.partition for part in partitions])
-            consumer.incremental_unassign(partitions)
+            unassign(consumer, partitions)
 
         self._consumer.subscribe([self._config.input_topic], on_assign=on_assign, on_revoke=on_revoke, on_lost=on_lost)
 
     def _at_their_ends(self, numbers: Sequence[int]) -> list[TopicPartition]:
-        """Return partitions with the offset where each ends now; raises FatalError where no broker says it in time.
+        """Return partitions with the offset where each ends now; those of which no broker says it in time are left out.
 
         A number, and never `OFFSET_END`: librdkafka asks for that by itself, and where `read_from` overtakes the
         answer it takes that for outdated, asks again and goes on there, without a word of what it leaves out.
+        Who waits for a partition without a leader holds up all others, so it is assigned when it is placed.
         """
-        topic, give_up_at = self._config.input_topic, time.monotonic() + self._config.unstable_s
-        parts = [TopicPartition(topic, number) for number in numbers]
-        while True:
-            try:
-                return self._asked_ends(parts)
-            except BrokerUnavailable as error:
-                if time.monotonic() >= give_up_at:
-                    raise FatalError(f"{topic}: no broker says where it ends") from error
+        topic, give_up_at = self._config.input_topic, time.monotonic() + self._config.request_s
+        ends = self._asked_ends(numbers)
+        while len(ends) < len(numbers) and time.monotonic() < give_up_at:
             self.wait(0.1)
             with suppress(BrokerUnavailable):
                 self._renew_metadata(topic)
+            ends |= self._asked_ends([number for number in numbers if number not in ends])
+        return [TopicPartition(topic, number, end) for number, end in ends.items()]
 
     def membership(self) -> bytes | None:
         """Return group metadata to commit with, or None while not (or no longer) a proper member."""
@@ -121,8 +126,12 @@ class KafkaLog:
         return _items([first, *self._consumer.consume(records_max - 1, 0)])
 
     def read_from(self, partition: int, offset: int) -> None:
-        """Start delivering an assigned partition at an offset."""
+        """Start delivering a partition of ours at an offset."""
         target = TopicPartition(self._config.input_topic, partition, offset)
+        if partition not in self._assigned:
+            self._consumer.incremental_assign([target])
+            self._assigned.add(partition)
+            return
         give_up_at = time.monotonic() + self._config.seek_s
         while True:
             try:
@@ -235,15 +244,15 @@ class KafkaLog:
         except (KafkaException, TimeoutError) as error:
             raise BrokerUnavailable(f"offsets of {topic}[{partition}]") from error
 
-    def _asked_ends(self, parts: Sequence[TopicPartition]) -> list[TopicPartition]:
+    def _asked_ends(self, numbers: Sequence[int]) -> dict[int, int]:
+        """Return the ends that brokers say in time; some may have no leader."""
         latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]
         options = {"isolation_level": IsolationLevel.READ_UNCOMMITTED, "request_timeout": self._config.request_s}
-        try:
-            asked = self._admin.list_offsets(dict.fromkeys(parts, latest), **options) if parts else {}
-            ends = {part.partition: end.result(self._config.request_s).offset for part, end in asked.items()}
-        except (KafkaException, TimeoutError) as error:
-            raise BrokerUnavailable(f"ends of {self._config.input_topic}") from error
-        return [TopicPartition(part.topic, part.partition, ends[part.partition]) for part in parts]
+        asked = self._admin.list_offsets(dict.fromkeys(self._inputs(numbers), latest), **options) if numbers else {}
+        wait(asked.values(), self._config.request_s)
+        return {
+            part.partition: end.result().offset for part, end in asked.items() if end.done() and end.exception() is None
+        }
 
     # --- state -----------------------------------------------------------------------------------------------
 
