@@ -276,9 +276,8 @@ class Dispatcher:
         try:
             fact = await provider.perform(call)
         except asyncio.CancelledError:
-            self._end(
-                asked, call, unanswered(call, Proof.UNKNOWN, CUT)
-            )  # Whoever cut it on purpose has ended it before.
+            # Whoever cut it on purpose has ended it before.
+            self._end(asked, call, unanswered(call, Proof.UNKNOWN, CUT))
             raise
         except Exception as error:  # noqa: BLE001  # a slot and an answer must not be lost for a mistake of ours
             fact = unanswered(call, Proof.UNKNOWN, type(error).__name__)

@@ -33,10 +33,6 @@ class Profiles:
             return self._elsewhere
         return dispatcher
 
-    def items(self) -> Mapping[str, Dispatcher]:
-        """Return the dispatchers of what is configured, by name."""
-        return self._by_name
-
     def add(self, owner: Owner) -> None:
         """Let an owner hear of every second that passes."""
         for dispatcher in self._all:

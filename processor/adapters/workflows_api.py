@@ -50,10 +50,6 @@ class WorkflowsApi:
         """Whether a call made now would find a token; may be asked on any thread."""
         return self._credentials.is_ready()
 
-    def why_not(self) -> str | None:
-        """Say why no call can be made, None when one can."""
-        return self._credentials.why_not()
-
     async def ready(self) -> None:
         """Wait until there is a token."""
         await self._credentials.ready()

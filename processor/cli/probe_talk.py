@@ -14,7 +14,7 @@ from processor.adapters.api_answers import UNREADABLE, parsed
 from processor.adapters.http import HttpAnswer, HttpClient, HttpFailure, HttpRequest
 from processor.core.catalogue import Workflow
 from processor.core.messages import WebhookReceived
-from processor.core.model import ApiVersion, Instant
+from processor.core.model import Instant
 
 
 class End(StrEnum):
@@ -85,11 +85,6 @@ class Talk:
     words: dict[str, Instant] = field(default_factory=dict)  # Status word -> when it was first read.
     is_record_shown: bool | None = None
     is_result_available: bool | None = None
-
-    @property
-    def is_for_end_users(self) -> bool:
-        """Whether a person starts the workflow, so that no call tells its id; version 3 tells it all the same."""
-        return self.workflow.mode != "run" and self.workflow.api is not ApiVersion.TABLES
 
     def saw(self, word: str | None, at: Instant) -> None:
         """Note a status word."""

@@ -42,7 +42,7 @@ class Changed(NamedTuple):
     part: Any = None
 
 
-class StateView(Mapping[str, Any]):
+class KeyView(Mapping[str, Any]):
     """All parts of one state key, read through overlay, cache and store."""
 
     __slots__ = ("_key", "_partition")
@@ -107,9 +107,9 @@ class Partition:
 
     # --- state -----------------------------------------------------------------------------------------------
 
-    def view(self, key: str) -> StateView:
+    def view(self, key: str) -> KeyView:
         """Return the state of one key."""
-        return StateView(self, key)
+        return KeyView(self, key)
 
     def read(self, storage: str) -> Any:  # noqa: ANN401  # the machine's own part
         """Return the part under a storage key as the open transaction sees it, or None."""
