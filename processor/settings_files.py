@@ -15,7 +15,7 @@ from processor.settings_loading import PREFIX, SECRETS_VARIABLE
 # Who we are and whom we trust. All else is the same from start to stop.
 _KAFKA = ("sasl_username", "sasl_password", "properties")
 _REGISTRY = ("username", "password", "ca_file")
-_PROFILE = ("key", "secret", "token", "credentials", "ca_file")
+_PROFILE = ("key", "secret", "token", "credentials", "ca_file", "proxy_username", "proxy_password")
 
 _Section = TypeVar("_Section", bound=BaseModel)
 

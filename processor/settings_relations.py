@@ -125,10 +125,26 @@ def _profile(prefix: str, api: ApiSettings, settings: Settings) -> Iterator[str]
             f"{prefix}CALLS_IN_FLIGHT_MAX: at least {topics.partitions}, for each partition carries its part of the "
             "calls; raise it, or use fewer partitions"
         )
+    yield from _proxy(prefix, api)
     yield from _credential(prefix, api.credential())
     for kind in CredentialKind:
         own: CredentialSettings = getattr(api.credentials, kind)
         yield from _credential(f"{prefix}CREDENTIALS__{kind.upper()}__", own)
+
+
+def _proxy(prefix: str, api: ApiSettings) -> Iterator[str]:
+    if bool(api.proxy_username) != bool(api.proxy_password):
+        missing = "PASSWORD" if api.proxy_username else "USERNAME"
+        yield f"{prefix}PROXY_{missing}: user name and password belong together; set it too"
+    if api.proxy_username and not api.proxy_url:
+        yield f"{prefix}PROXY_USERNAME: there is no proxy; set {prefix}PROXY_URL, or unset user name and password"
+    if ":" in (api.proxy_username or ""):
+        yield f"{prefix}PROXY_USERNAME: basic authentication knows no user name with a colon; choose another one"
+    if api.proxy_url and api.is_503_not_executed and api.base_url.startswith("http://"):
+        yield (
+            f"{prefix}IS_503_NOT_EXECUTED: on the way to an http:// address a proxy's own 503 cannot be told from the "
+            f"provider's; write https:// in {prefix}BASE_URL, or unset it"
+        )
 
 
 def _credential(prefix: str, given: CredentialSettings) -> Iterator[str]:

@@ -43,7 +43,7 @@ def reach_over(*answers: Answer) -> tuple[Reach, FakeHttp, Told]:
     return made, http, told
 
 
-@pytest.mark.parametrize("reason", [Reason.DNS, Reason.CONNECT, Reason.CONNECT_TIMEOUT, Reason.TLS])
+@pytest.mark.parametrize("reason", [Reason.DNS, Reason.CONNECT, Reason.CONNECT_TIMEOUT, Reason.TLS, Reason.PROXY])
 async def test_a_connection_that_does_not_come_about_is_enough(reason: Reason) -> None:
     """Nothing was sent, and nothing will be: the next attempt would be spent for the same."""
     reach, _, told = reach_over(HttpFailure(reason))

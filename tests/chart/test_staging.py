@@ -147,6 +147,7 @@ def test_the_simulators_credentials_are_those_that_everybody_knows() -> None:
             },
             "externalSecrets.remoteRefs.api",
         ),
+        ({"settings": {"api": {"proxy_url": "http://proxy:3128"}}}, "settings.api.proxy_url"),
     ],
 )
 def test_a_provider_and_its_simulator_are_not_both_there(values: Values, named: str) -> None:

@@ -1,6 +1,7 @@
 """`processor check` without any server."""
 
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -11,6 +12,7 @@ from processor.cli.findings import Finding
 from processor.settings import Settings
 from tests.cli.commands import command, environment
 from tests.cli.simulated import simulated
+from tests.support.egress_proxy import egress_proxy
 
 
 def test_settings_that_differ_from_their_defaults_are_shown_and_secrets_are_not() -> None:
@@ -128,6 +130,26 @@ def test_a_key_endpoint_that_fails_is_told_by_its_address() -> None:
         found = looked_at(url)["webhook keys", "default"]
     assert (found.grade, found.setting) == ("problem", "PROCESSOR_API__BASE_URL")
     assert "answered 503" in found.text
+
+
+def test_a_proxy_that_opens_the_way_is_good_and_one_that_does_not_is_all_that_is_told() -> None:
+    """Nothing behind it can be seen then; the finding names proxy and reason, and never the password."""
+    with simulated() as (simulator, url), egress_proxy({url.removeprefix("http://"): urlsplit(url).port or 0}) as proxy:
+        found = looked_at(url, proxy_url=proxy.url)
+        assert {each.grade for each in found.values()} == {"good"}
+        asked = sum(answers.total() for answers in simulator.counters.routes.values())
+        assert len(proxy.asked) == asked == 5
+        assert found["proxy", "default"].text == f"everything goes through {proxy.url}"
+        proxy.credentials = ("us", "right")
+        unknown = looked_at(url, proxy_url=proxy.url, proxy_username="us", proxy_password="wrong-word")
+        tunnel = looked_at(url.replace("http://", "https://"), proxy_url=proxy.url)
+    away = looked_at(url, proxy_url=proxy.url)
+    for told, text in ((unknown, "asks who we are"), (tunnel, "opens no way: proxy"), (away, "opens no way: connect")):
+        (finding,) = told.values()
+        assert (finding.area, finding.grade, finding.setting) == ("proxy", "problem", "PROCESSOR_API__PROXY_URL")
+        assert finding.text == f"{proxy.url} {text}"
+        assert "PROXY_PASSWORD" in finding.remedy
+        assert "wrong-word" not in repr(finding)
 
 
 @pytest.mark.parametrize(

@@ -73,13 +73,13 @@ def _place(url: str) -> str:
 
 
 def _in_origin_form(head: bytes) -> bytes:
-    """Return the head that the server gets (RFC 9112, 3.2.1), without what is for the proxy."""
+    """Return the head that the server gets (RFC 9112, 3.2.1): nothing for the proxy, and one request a connection."""
     first, *rest = head.split(b"\r\n")
     method, url, version = first.split(b" ")
     parts = urlsplit(url)
     path = parts.path + (b"?" + parts.query if parts.query else b"")
-    kept = [line for line in rest if not line.lower().startswith(b"proxy-")]
-    return b"\r\n".join((b" ".join((method, path, version)), *kept))
+    kept = [line for line in rest if not line.lower().startswith((b"proxy-", b"connection:"))]
+    return b"\r\n".join((b" ".join((method, path, version)), b"Connection: close", *kept))
 
 
 async def _refuse(writer: asyncio.StreamWriter, status: bytes) -> None:
