@@ -168,7 +168,8 @@ SLOW_TUNNELS: dict[str, Behaviour] = {
 async def test_a_tunnel_that_takes_too_long_was_not_sent(build: Build, case: str) -> None:
     """A proxy may wait for a server that drops packets longer than we do: the connect time-out holds for it too."""
     async with serving(SLOW_TUNNELS[case]) as proxy, built(build, proxy.origin, connect_s=SHORT_S) as client:
-        told = await client.send(post(URL))
+        async with asyncio.timeout(LONG_S / 2):  # Long before the deadline.
+            told = await client.send(post(URL))
         assert told == HttpFailure(Reason.CONNECT_TIMEOUT)
         assert told.sent is Sent.NOT_SENT
         assert await client.send(post(URL, deadline_s=SHORT_S / 3)) == HttpFailure(Reason.TIMEOUT)
