@@ -241,9 +241,8 @@ def _measure(asked: argparse.Namespace, servers: str, directory: Path, console: 
         )
     with _installation(servers, directory / "roles", "100..300") as made:
         console.print(_table(("role", "CPU s per 1,000", "MiB at most"), list(roles_of(made, requests))))
-    entries_a_second = whole.records / (
-        whole.cpu_s - again.cpu_s
-    )  # A restore is bound by one core, a busy machine or not.
+    # A restore is bound by one core, a busy machine or not.
+    entries_a_second = whole.records / (whole.cpu_s - again.cpu_s)
     console.print(f"restored: {entries_a_second:.0f} entries a CPU second")
     console.print(_table(SIZING, list(rows(remembered, entries_a_second, asked.events_a_cpu_second))))
 

@@ -109,9 +109,8 @@ class WebhookKeys(Generic[Key]):
                 raise
             return outlived
         if key is not None and key_id not in self._held and len(self._held) < self._policy.keys_max:
-            self._unknown_allowed_at_s = (
-                self._clock()
-            )  # So that two keys in use at our start do not wait for each other.
+            # So that two keys in use at our start do not wait for each other.
+            self._unknown_allowed_at_s = self._clock()
         self._remember(key_id, key)
         return key
 

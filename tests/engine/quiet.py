@@ -1,10 +1,27 @@
 """A world in which nothing goes wrong by itself, for tests that let one thing go wrong by hand."""
 
 import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
+from processor.engine.ports import Outcome
+from processor.errors import BrokerUnavailable
 from tests.engine.simulation import ROUGH, Process, Roughness, Simulation
 
 QUIET = Roughness(faults=dict.fromkeys(ROUGH.faults, 0.0), actions={}, proofs={"done": 1})
+
+
+@contextmanager
+def no_transactions(process: Process) -> Iterator[None]:
+    """Let Kafka take no transaction of a process while the block runs."""
+    transact = process.log.transact
+
+    def unavailable(*_: object) -> tuple[Outcome, Mapping[int, int]]:
+        raise BrokerUnavailable("for a while")
+
+    process.log.transact = unavailable  # type: ignore[method-assign, assignment]  # a fake, broken
+    yield
+    process.log.transact = transact  # type: ignore[method-assign]
 
 
 class Quiet(Simulation):

@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -11,9 +11,9 @@ from processor.engine.entries import POSITION_KEY, position_in, unpack
 from processor.engine.limits import Limits
 from processor.engine.member import BUSY_WAIT_MS, IDLE_WAIT_MS
 from processor.engine.partition import EVIDENCE_STEP_MS, Phase
-from processor.engine.ports import EndReached, InputRecord, Outcome, OutputRecord, Ticket
-from processor.errors import BrokerUnavailable, FatalError
-from tests.engine.quiet import Quiet
+from processor.engine.ports import EndReached, InputRecord, OutputRecord, Ticket
+from processor.errors import FatalError
+from tests.engine.quiet import Quiet, no_transactions
 from tests.engine.simulation import Process
 from tests.engine.toy import Run, Toy
 from tests.engine.world import Crash
@@ -91,17 +91,11 @@ def test_intake_goes_on_when_what_was_blocked_is_gone() -> None:
     """Kafka takes no transaction, then the partition is lost and comes back: there is nothing left to wait for."""
     world = Quiet()
     process = world.begin()
-    transact = process.log.transact
-
-    def unavailable(*_: object) -> tuple[Outcome, Mapping[int, int]]:
-        raise BrokerUnavailable("for a while")
-
-    process.log.transact = unavailable  # type: ignore[method-assign, assignment]  # a fake, broken
-    world.publish(1, KEY)
-    world.go(5)
-    world.cluster.group.leave(process.log.member)
-    world.go(1)
-    process.log.transact = transact  # type: ignore[method-assign]
+    with no_transactions(process):
+        world.publish(1, KEY)
+        world.go(5)
+        world.cluster.group.leave(process.log.member)
+        world.go(1)
     world.go()
     assert world.outcomes() == {1: "done"}
 
@@ -187,23 +181,17 @@ def test_what_waited_for_the_registry_is_not_decided_for_the_next_ownership() ->
     """It was read before the partition went and came back: taken then, it would skip what lies before it."""
     world = Quiet()
     process = world.begin()
-    transact = process.log.transact
-
-    def unavailable(*_: object) -> tuple[Outcome, Mapping[int, int]]:
-        raise BrokerUnavailable("for a while")
-
-    process.log.transact = unavailable  # type: ignore[method-assign, assignment]  # nothing is committed
-    world.publish(1, KEY)
-    while process.member.partitions[0].next_offset == 0:
-        world.go(1)
-    process.machine.is_registry_down = True
-    world.publish(2, KEY)
-    process.member._is_blocked = False  # noqa: SLF001  # intake was not paused yet
-    process.member._arrived.append(_record(world, 1))  # noqa: SLF001
-    world.go(2)
-    world.cluster.group.leave(process.log.member)
-    world.go(8)
-    process.log.transact = transact  # type: ignore[method-assign]
+    with no_transactions(process):
+        world.publish(1, KEY)
+        while process.member.partitions[0].next_offset == 0:
+            world.go(1)
+        process.machine.is_registry_down = True
+        world.publish(2, KEY)
+        process.member._is_blocked = False  # noqa: SLF001  # intake was not paused yet
+        process.member._arrived.append(_record(world, 1))  # noqa: SLF001
+        world.go(2)
+        world.cluster.group.leave(process.log.member)
+        world.go(8)
     process.machine.is_registry_down = False
     world.go()
     assert world.outcomes() == {1: "done", 2: "done"}
@@ -326,7 +314,6 @@ def test_what_was_decided_for_other_partitions_outlives_a_loss() -> None:
     """Their facts are decided again, on the state as it was: a run that was intended is called."""
     world = Quiet()
     process = world.begin()
-    transact = process.log.transact
     for number, key in ((1, KEY), (2, ELSEWHERE)):
         world.publish(number, key)
     for _ in range(50):
@@ -334,16 +321,11 @@ def test_what_was_decided_for_other_partitions_outlives_a_loss() -> None:
             break
         world.go(1, ms=1)
     world.go(2, ms=25)
-
-    def unavailable(*_: object) -> tuple[Outcome, Mapping[int, int]]:
-        raise BrokerUnavailable("for a while")
-
-    process.log.transact = unavailable  # type: ignore[method-assign, assignment]  # a fake, broken
-    world.go(15)
-    assert all("intent" in str(process.member.partitions[number].view(key).get("head")) for number, key in WHERE)
-    process.member.on_lost([1])
-    process.log._owned.remove(1)  # noqa: SLF001  # as the group sees it
-    process.log.transact = transact  # type: ignore[method-assign]
+    with no_transactions(process):
+        world.go(15)
+        assert all("intent" in str(process.member.partitions[number].view(key).get("head")) for number, key in WHERE)
+        process.member.on_lost([1])
+        process.log._owned.remove(1)  # noqa: SLF001  # as the group sees it
     world.go(60, ms=100)
     assert world.outcomes() == {1: "done"}
 

@@ -10,7 +10,7 @@ from processor.engine.member import IDLE_WAIT_MS, RETRY_MS
 from processor.engine.partition import Phase
 from processor.engine.ports import EndReached, InputRecord, Outcome, OutputRecord
 from processor.errors import BrokerUnavailable, RegistryUnavailable, SettingsInvalid
-from tests.engine.quiet import Quiet
+from tests.engine.quiet import Quiet, no_transactions
 from tests.engine.simulation import Process
 from tests.engine.toy import Answered, Arrived, Fired, Permit, Result
 
@@ -167,18 +167,12 @@ def test_what_an_abort_undid_is_committed_in_slices_in_order() -> None:
     """Twenty events that were aborted together are committed a few at a time, in order, each once."""
     world = Quiet()
     process = world.begin()
-    transact = process.log.transact
-
-    def unavailable(*_: object) -> tuple[Outcome, Mapping[int, int]]:
-        raise BrokerUnavailable("for a while")
-
-    process.log.transact = unavailable  # type: ignore[method-assign, assignment]  # a fake, broken
-    for number in range(20):
-        world.publish(number, KEY)
-    while len(process.member._batch.events) < 20:  # noqa: SLF001
-        process.member._is_blocked = False  # noqa: SLF001  # intake was not paused yet
-        world.go(1, ms=5)
-    process.log.transact = transact  # type: ignore[method-assign]
+    with no_transactions(process):
+        for number in range(20):
+            world.publish(number, KEY)
+        while len(process.member._batch.events) < 20:  # noqa: SLF001
+            process.member._is_blocked = False  # noqa: SLF001  # intake was not paused yet
+            world.go(1, ms=5)
     aborts = [1]
 
     def abort_first(what: str) -> bool:
