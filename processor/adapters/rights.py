@@ -1,7 +1,7 @@
 """What the broker does not let us do, asked before we begin: a right that is missing later would end the work halfway.
 
 Brokers tell what a client may do with a topic or group that it describes. Nothing tells it of transactional ids; there
-the first transaction does.
+only a trial does.
 """
 
 from collections.abc import Iterator, Sequence

@@ -1,7 +1,12 @@
-"""What roles cannot work without: topics on the broker, schemas in the registry; asked for until they are there."""
+"""What roles cannot work without: topics and rights on the broker, schemas in the registry; asked until they are there.
+
+All of it may be asked while others do the same work, except by `find_transactions`.
+"""
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TypeVar
 
 from confluent_kafka import KafkaError, KafkaException
@@ -10,8 +15,9 @@ from confluent_kafka.admin import AdminClient
 from processor.adapters.acls import Acl, Grantee, Operation, ResourceKind, acls_of, installation_of
 from processor.adapters.kafka_trouble import Trouble
 from processor.adapters.rights import missing_rights
-from processor.errors import BrokerUnavailable, ProcessorError, SettingsInvalid
-from processor.kafka_config import client_config
+from processor.adapters.transactions import Transactions
+from processor.errors import BrokerUnavailable, FatalError, ProcessorError, SettingsInvalid
+from processor.kafka_config import client_config, producer_config
 from processor.roles.surroundings import Surroundings
 
 RETRY_S = 2.0
@@ -85,6 +91,33 @@ def _rights(around: Surroundings, deciders: tuple[str, ...]) -> Sequence[Acl]:
     """Return what a process with these deciders needs; one without any takes webhooks."""
     roles = {Grantee.RECONCILER if name == "completion" else Grantee.SUBMITTER for name in deciders}
     return acls_of(roles or (Grantee.INGESTOR,), installation_of(around.settings, around.catalogue))
+
+
+def find_transactions(around: Surroundings, deciders: tuple[str, ...]) -> None:
+    """See that each decider may write in transactions, by beginning as it will: no broker tells of that right.
+
+    Whoever writes under the same id is shut out. Raises BrokerUnavailable, SettingsInvalid.
+    """
+    with ThreadPoolExecutor(len(deciders)) as pool:  # Each waits half a second for its coordinator.
+        refusals = [*filter(None, pool.map(partial(_refused_transactions, around), deciders))]
+    if refusals:
+        raise SettingsInvalid(f"{', '.join(refusals)}: see `processor topics acls`")
+
+
+def _refused_transactions(around: Surroundings, decider: str) -> str:
+    """Return what is refused and which right that may be, an empty text where nothing is."""
+    timeout_s = around.settings.kafka.operation_timeout_s
+    config = producer_config(around.settings, decider, around.start_id)
+    trial = Transactions(config, decider, request_s=timeout_s, commit_s=timeout_s)
+    try:
+        trial.end()
+    except FatalError as error:
+        acls = [acl for acl in _rights(around, (decider,)) if acl.resource.kind is ResourceKind.TRANSACTIONAL_ID]
+        (prefix,) = (name for acl in acls if config["transactional.id"].startswith(name := acl.resource.name))
+        return f"{error} (our user needs {Operation.WRITE} on {ResourceKind.TRANSACTIONAL_ID} {prefix})"
+    finally:
+        trial.close()
+    return ""
 
 
 def find_schemas(around: Surroundings, deciders: tuple[str, ...]) -> None:

@@ -160,7 +160,8 @@ class Process:
             return
         self._has_begun = self._have_workers_begun()
         has_left = await before.leave()
-        self.workers = Workers(self._around, self._producer, self._deciders(), self._on_crash)
+        deciders, is_renewal = self._deciders(), self._has_begun
+        self.workers = Workers(self._around, self._producer, deciders, self._on_crash, is_renewal=is_renewal)
         if not has_left:  # Its store is still open, so nobody else can work here.
             self._on_crash()
         elif not self._is_draining:

@@ -15,7 +15,7 @@ from processor.kafka_config import client_config
 from processor.roles.clock import wall_clock
 from processor.roles.deciders import Decider, make_completion, make_launch, make_preparation
 from processor.roles.lag import LagWatch
-from processor.roles.prerequisites import find_schemas, find_topics, wait_for
+from processor.roles.prerequisites import find_schemas, find_topics, find_transactions, wait_for
 from processor.roles.provider import ProviderSide
 from processor.roles.surroundings import Surroundings
 from processor.settings import ApiSettings
@@ -36,7 +36,11 @@ class Workers:
         producer: AckedProducer,
         deciders: tuple[str, ...],
         on_crash: Callable[[], None],
+        *,
+        is_renewal: bool = False,
     ) -> None:
+        """Those of a renewal may write in transactions: they take the place of deciders that did."""
+        self._is_renewal = is_renewal
         self.deciders: Mapping[str, Decider] = {}
         self._around = around
         self._names = deciders
@@ -108,6 +112,8 @@ class Workers:
     async def _start(self) -> None:
         self._provider.count(await wait_for(partial(find_topics, self._around, self._names), self._wait))
         await wait_for(partial(find_schemas, self._around, self._names), self._wait)
+        if not self._is_renewal:  # It would stand still for as long as that takes.
+            await wait_for(partial(find_transactions, self._around, self._names), self._wait)
         self.deciders = {name: Decider(self._make(name), name, self._on_crash) for name in self._names}
         for decider in self.deciders.values():
             decider.start()

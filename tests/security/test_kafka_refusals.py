@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import trustme
 
-from processor.adapters.acls import ROLES, Acl, Grantee, Operation
+from processor.adapters.acls import ROLES, Grantee, Operation, ResourceKind
 from tests.security.guarded import Guarded, guarded
 from tests.security.rotation import SOON
 from tests.support.onboarding import Request, milliseconds
@@ -69,30 +69,29 @@ def test_a_credential_that_is_wrong_is_named_and_mended_without_a_restart(
 
 
 def test_each_right_that_is_missing_is_named_before_the_work_begins(secure: SecureBroker, tmp_path: Path) -> None:
-    """All of them at once, by operation and name; once they are granted the process goes on by itself."""
+    """All that the broker tells at once, by operation and name, then those on transactional ids, which are tried.
+
+    Once they are granted the process goes on by itself.
+    """
     with guarded(secure, Way.SCRAM, tmp_path) as made:
         roles = (Grantee.SUBMITTER, Grantee.RECONCILER)
-        kept = {role: [*_told_later(made.rights(role))] for role in roles}
         for role in roles:
-            worker = made.worker(role, is_granted=False)
-            secure.grant(made.users[role], kept[role])
-            worker.start()
+            made.worker(role, is_granted=False).start()
         for role in roles:
-            wanted = [acl for acl in made.rights(role) if acl not in kept[role]]
-            missing = [f"{one} on {acl.resource.kind} {acl.resource.name}" for acl in wanted for one in acl.operations]
-            named = [each for each in missing if not each.startswith(Operation.DELETE)]
-            made.world.wait_until(
-                lambda role=role, named=named: all(each in made.reasons(role) for each in named),  # type: ignore[misc]  # of the loop
-                f"{role} names {named}",
-                40,
-            )
-            secure.grant(made.users[role], wanted)
+            tried = [acl for acl in made.rights(role) if acl.resource.kind is ResourceKind.TRANSACTIONAL_ID]
+            told = [acl for acl in made.rights(role) if acl not in tried]
+            for acls in (told, tried):
+                missing = [
+                    f"{one} on {acl.resource.kind} {acl.resource.name}" for acl in acls for one in acl.operations
+                ]
+                named = [each for each in missing if not each.startswith(Operation.DELETE)]
+                made.world.wait_until(
+                    lambda role=role, named=named: all(each in made.reasons(role) for each in named),  # type: ignore[misc]  # of the loop
+                    f"{role} names {named}",
+                    40,
+                )
+                secure.grant(made.users[role], acls)
             made.world.wait_until(made.workers[role].is_ready, f"{role} ready", 40)
-
-
-def _told_later(acls: tuple[Acl, ...]) -> Iterator[Acl]:
-    """Give the rights that no broker tells anybody of: those on transactional ids."""
-    return (acl for acl in acls if acl.resource.kind == "transactionalId")
 
 
 def test_a_right_that_is_withdrawn_ends_the_process_and_the_next_one_waits(
