@@ -8,6 +8,7 @@ from pathlib import Path
 
 TICKS_A_SECOND = os.sysconf("SC_CLK_TCK")
 SAMPLE_S = 0.1
+TIMEOUT_S = 300.0
 FIRST_SHARE, LAST_SHARE = 0.15, 0.90  # Start-up and tail are left out.
 
 
@@ -32,13 +33,13 @@ def cpu_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / TICKS_A_SECOND
 
 
-def cost_of(pid: int, done: Callable[[], int], total: int, timeout_s: float = 300.0) -> Cost:
+def cost_of(pid: int, done: Callable[[], int], total: int) -> Cost:
     """Watch a process until `total` units are done; raises TimeoutError with how far it came."""
     samples: list[_Sample] = []
-    give_up_at_s = time.monotonic() + timeout_s
+    give_up_at_s = time.monotonic() + TIMEOUT_S
     while not samples or samples[-1].done < total:
         if time.monotonic() > give_up_at_s:
-            raise TimeoutError(f"{samples[-1].done} of {total} done after {timeout_s:.0f} s")
+            raise TimeoutError(f"{samples[-1].done} of {total} done after {TIMEOUT_S:.0f} s")
         samples.append(_Sample(time.monotonic(), cpu_seconds(pid), done()))
         time.sleep(SAMPLE_S)
     first = next(sample for sample in samples if sample.done >= total * FIRST_SHARE)

@@ -28,8 +28,8 @@ def simulated(**given: object) -> Iterator[tuple[Simulator, str]]:
         loop.close()
 
 
-def known_to(url: str, profile: str = "API__") -> Mapping[str, str]:
+def known_to(url: str) -> Mapping[str, str]:
     """Return the variables of a provider profile that the simulator at this address knows."""
     known = SimulatorSettings()
     named = {"BASE_URL": url, "KEY": known.key, "SECRET": known.secret}
-    return {f"PROCESSOR_{profile}{name}": text for name, text in named.items()}
+    return {f"PROCESSOR_API__{name}": text for name, text in named.items()}

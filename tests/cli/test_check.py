@@ -71,11 +71,9 @@ def test_unknown_variables_are_told(tmp_path: Path) -> None:
     assert "is PROCESSOR_TOPICS__PARTITIONS meant?" in said.err
 
 
-EVERYTHING = Wanted(credentials=True, webhook_keys=True)
-
-
-def looked_at(url: str, wanted: Wanted = EVERYTHING, **api: object) -> dict[tuple[str, str], Finding]:
+def looked_at(url: str, **api: object) -> dict[tuple[str, str], Finding]:
     """Return the findings about a provider at this address, by area and name."""
+    wanted = Wanted(credentials=True, webhook_keys=True)
     given = {"base_url": url, "key": "simulator-key", "secret": "simulator-secret", **api}
     return {(each.area, each.name): each for each in provider_findings(Settings.model_validate({"api": given}), wanted)}
 

@@ -39,14 +39,14 @@ def finding(said: Said) -> dict[str, object]:
     return found
 
 
-def put_level(url: str, level: str, subject: str = SUBJECT) -> None:
-    """Give a subject a level."""
-    httpx.put(f"{url}/config/{subject}", json={"compatibility": level}).raise_for_status()
+def put_level(url: str, level: str) -> None:
+    """Give the subject a level."""
+    httpx.put(f"{url}/config/{SUBJECT}", json={"compatibility": level}).raise_for_status()
 
 
-def post_schema(url: str, text: str, subject: str = SUBJECT) -> None:
+def post_schema(url: str, text: str) -> None:
     """Register a schema as somebody else would."""
-    httpx.post(f"{url}/subjects/{subject}/versions", json={"schema": text}).raise_for_status()
+    httpx.post(f"{url}/subjects/{SUBJECT}/versions", json={"schema": text}).raise_for_status()
 
 
 def test_a_dry_run_needs_a_registry_and_a_topic_only(registry: str) -> None:

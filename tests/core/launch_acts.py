@@ -94,12 +94,12 @@ def orders(
             yield from orders(then, acts, most - 1, can_be, (*path, name))
 
 
-def check_ways_out(key: Key, request_id: str = "A") -> None:
+def check_ways_out(key: Key) -> None:
     """One custody or result, and an amendment only after a result that can be amended."""
-    ends = key.ends(request_id)
+    ends = key.ends("A")
     first = [end for end in ends if end.revision == 1]
     amendments = ends[1:]
-    assert len(first) == (0 if is_here(key, request_id) else 1), ends
+    assert len(first) == (0 if is_here(key) else 1), ends
     assert len(amendments) <= 1
     for amendment in amendments:
         assert isinstance(amendment, Started)
@@ -126,9 +126,9 @@ def told_of(ends: Sequence[Started | Finished], runs: Collection[str]) -> Counte
     return what
 
 
-def is_here(key: Key, request_id: str) -> bool:
+def is_here(key: Key) -> bool:
     """Say whether a key has custody of its only request."""
-    issued, head = key.issued(request_id), key.head
+    issued, head = key.issued("A"), key.head
     if issued is not None:
         return issued.workflow_id is None
     return head is not None and head.link_attempt == 1

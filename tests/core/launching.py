@@ -360,9 +360,9 @@ def issued(request: Prepared | None = None) -> Key:
     return key
 
 
-def doubted(request: Prepared | None = None) -> Key:
+def doubted() -> Key:
     """Return a key whose first attempt a person called not executed; it wants a permit for the second."""
-    key = held(request)
+    key = held()
     key.tell(decided(Resolution.NOT_EXECUTED))
     return key
 

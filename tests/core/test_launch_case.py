@@ -37,9 +37,9 @@ LINK = prepared(name=CASED_LINK, api=ApiVersion.CASES)
 READ = ReadCase(CASED, "A", RECORD, 1)
 
 
-def shows(workflow_id: str | None = W1, *, request_id: str = "A", attempt: int = 1) -> CaseRead:
+def shows(workflow_id: str | None = W1, *, request_id: str = "A") -> CaseRead:
     """Return that a read of the case showed a workflow, or none."""
-    return CaseRead(request_id, attempt, Proof.DONE, workflow_id, "RUNNING" if workflow_id else None, None, "")
+    return CaseRead(request_id, 1, Proof.DONE, workflow_id, "RUNNING" if workflow_id else None, None, "")
 
 
 def poll_at(now: Instant, reads: int) -> Instant:

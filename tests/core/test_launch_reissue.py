@@ -66,10 +66,10 @@ def again(name: str = LINKED, number: int = 2) -> Key:
     return key
 
 
-def again_in_version_3(workflow_id: str = W1) -> Key:
+def again_in_version_3() -> Key:
     """Return the same for a request whose workflow is known."""
     key = sent(V3)
-    key.tell(ran(workflow_id))
+    key.tell(ran(W1))
     key.tell(asked(), at=T + HOUR_MS)
     key.permit()
     return key

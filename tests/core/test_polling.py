@@ -41,12 +41,12 @@ def waits(taught: Lesson, age_ms: int = 0, policy: PollPolicy = POLICY) -> tuple
     return min(found), max(found)
 
 
-def polls_of(taught: Lesson, took_ms: int, policy: PollPolicy = POLICY) -> list[int]:
+def polls_of(taught: Lesson, took_ms: int) -> list[int]:
     """Return at which ages a run that takes so long is polled until it has ended."""
     age_ms = 0
     ages: list[int] = []
     while age_ms < took_ms:
-        age_ms += next_wait_ms(taught, policy, age_ms, len(ages), seed="run")
+        age_ms += next_wait_ms(taught, POLICY, age_ms, len(ages), seed="run")
         ages.append(age_ms)
     return ages
 

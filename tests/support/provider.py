@@ -94,9 +94,9 @@ class Provider:
         """Make the access tokens of former credentials invalid."""
         self._client.post("/_simulator/credentials/revoke").raise_for_status()
 
-    def send_webhook(self, workflow_id: str, status: str = "COMPLETED") -> int:
+    def send_webhook(self, workflow_id: str) -> int:
         """Send one webhook, signed, once; return the receiver's status."""
-        body = {"body": {"workflowId": workflow_id, "status": status}}
+        body = {"body": {"workflowId": workflow_id, "status": "COMPLETED"}}
         answer = self._client.post("/_simulator/webhook", json=body)
         answer.raise_for_status()
         return int(answer.json()["status"])

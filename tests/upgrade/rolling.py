@@ -18,6 +18,7 @@ from tests.upgrade.pauses import Pause, Window, pauses_of
 INSTANCES = 3
 KEYS = 200
 READY_S = 60
+RESULTS_S = 90
 SIMULATOR: Mapping[str, object] = {
     "latency_ms": "20..200",
     "completion_ms": "500..3000",
@@ -110,12 +111,12 @@ class Deployment:
             self.request_ids.append(request_id)
             self.world.publish(Request(request_id, f"customer-{number % KEYS}"), is_flushed=False)
 
-    def await_results(self, timeout_s: float = 90) -> None:
+    def await_results(self) -> None:
         """Wait until every request has a result; the auditor says what is missing when one does not come."""
         wanted = set(self.request_ids)
         with suppress(AssertionError):
             self.world.wait_until(
-                lambda: wanted <= {result["requestId"] for result in self.world.results()}, "all results", timeout_s
+                lambda: wanted <= {result["requestId"] for result in self.world.results()}, "all results", RESULTS_S
             )
 
     def report(self) -> Report:
