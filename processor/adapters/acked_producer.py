@@ -37,6 +37,7 @@ DEFAULTS: Final[Mapping[str, ConfigValue]] = {
 }
 POLL_S: Final = 0.25
 FLUSH_S: Final = 0.05
+RENEW_S: Final = 1.0
 SCAN_S: Final = 1.5  # librdkafka looks for timed-out records once a second.
 ANY_PARTITION: Final = -1
 
@@ -102,6 +103,7 @@ class AckedProducer:
         self._in_flight = 0
         self._is_closed = False
         self._broken: RawProducer | None = None
+        self._renew_from_s = 0.0
         self._producer: RawProducer = self._make_producer(dict(self._config))
         self._thread = threading.Thread(target=self._serve, name="acked-producer", daemon=True)
         self._thread.start()
@@ -188,7 +190,7 @@ class AckedProducer:
     def close(self, budget_s: float) -> int:
         """Take nothing more, wait for what is on its way, and say how many records the broker did not confirm."""
         self._is_closed = True
-        left = self._producer.flush(budget_s)
+        left = _left_after(self._producer, budget_s)
         self._thread.join(POLL_S * 4)
         return left
 
@@ -241,9 +243,17 @@ class AckedProducer:
 
     def _serve(self) -> None:
         while not self._is_closed:
-            self._producer.poll(POLL_S)
-            if self._broken is self._producer:
+            self._turn(POLL_S)
+            if self._broken is self._producer and time.monotonic() >= self._renew_from_s:
                 self._renew()
+
+    def _turn(self, timeout_s: float) -> None:
+        """Serve delivery reports; a producer that gave up for good raises that here, once."""
+        producer = self._producer
+        try:
+            producer.poll(timeout_s)
+        except KafkaException:  # A right is lacking, say: the next one may have it.
+            self._broken = producer
 
     def _renew(self) -> None:
         """Begin anew, after a fatal error or as told: no order and no transaction hangs on the old producer."""
@@ -253,12 +263,22 @@ class AckedProducer:
             return
         with self._swapping:
             old, self._producer = self._producer, new
-        give_up_at_s = time.monotonic() + self._send_timeout_s + SCAN_S
-        while old.flush(FLUSH_S) and time.monotonic() < give_up_at_s:
-            self._producer.poll(0)
+        now_s = time.monotonic()
+        self._renew_from_s = now_s + RENEW_S  # One that gives up as it begins must not be made over and over.
+        while _left_after(old, FLUSH_S) and time.monotonic() < now_s + self._send_timeout_s + SCAN_S:
+            self._turn(0)
 
     def _real_producer(self, config: dict[str, ConfigValue]) -> RawProducer:
         return Producer({**config, "error_cb": self._trouble}, logger=logging.getLogger("processor.kafka"))
+
+
+def _left_after(producer: RawProducer, budget_s: float) -> int:
+    """Wait for what is on its way and return how many records the broker has not confirmed."""
+    try:
+        producer.poll(0)  # What it gave up for, if it did, is better raised here: in a flush it breaks the reports.
+        return producer.flush(budget_s)
+    except (KafkaException, SystemError):
+        return producer.flush(budget_s)
 
 
 def _whole(config: Mapping[str, ConfigValue], send_timeout_s: float) -> dict[str, ConfigValue]:

@@ -23,6 +23,7 @@ VERSION: Final = 1
 POLL_S: Final = 0.25
 RETRY_S: Final = 1.0
 REQUEST_S: Final = 5.0
+REFUSED: Final = "TOPIC_AUTHORIZATION_FAILED"
 STOP_S: Final = 1.0
 
 
@@ -188,6 +189,8 @@ def read_standings(topic: str, reader: Config, timeout_s: float = 10.0) -> Mappi
                 if time.monotonic() >= give_up_at_s:
                     raise BrokerUnavailable(f"{topic} could not be read to its end in {timeout_s:g} s")
                 message = records.poll()
+                if records.trouble == REFUSED:
+                    raise BrokerUnavailable(f"{topic} cannot be read: {REFUSED}")
                 if message is not None:
                     _put(standings, message)
     except KafkaException as error:

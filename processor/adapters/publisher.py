@@ -1,5 +1,6 @@
 """Publishes from a command: many records in a row, and what became of them at the end."""
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -67,23 +68,34 @@ class Publisher:
             self._check(topic)
             try:
                 self._producer.produce(topic, value, key, partition, self._reported, headers=[*headers])
-                self._producer.poll(0)
+                self._turn(0)
             except BufferError:
-                self._producer.poll(_POLL_S)
+                self._turn(_POLL_S)
             except KafkaException as error:
                 if error.args[0].code() == KafkaError.MSG_SIZE_TOO_LARGE:
                     raise RequestRejected(TOO_LARGE, f"a record of {len(value)} bytes is too large") from error
+                self._turn(0)
+                self._check(topic)
                 raise self._trouble.because(f"publishing to {topic}", error) from error
             else:
                 return
 
     def finish(self, topic: str) -> int:
         """Wait for everything queued and return how many records the broker has; raises BrokerUnavailable."""
-        waiting = self._producer.flush(self._delivery_s)
+        give_up_at_s = time.monotonic() + self._delivery_s
+        while len(self._producer) and self._failure is None and time.monotonic() < give_up_at_s:
+            self._turn(_POLL_S)  # A flush would run delivery reports into what it raises.
         self._check(topic)
-        if waiting:
+        if len(self._producer):
             raise self._trouble.because(f"publishing to {topic}", TimeoutError())
         return self.delivered
+
+    def _turn(self, timeout_s: float) -> None:
+        """Serve delivery reports; that the producer gave up for good, it raises here, once."""
+        try:
+            self._producer.poll(timeout_s)
+        except KafkaException as fatal:
+            self._failure = self._failure or fatal.args[0]
 
     def _reported(self, error: KafkaError | None, message: Message) -> None:
         partition, offset = message.partition(), message.offset()

@@ -88,7 +88,7 @@ class TopicReader:
         for message in messages:
             error = message.error()
             if error is not None and error.code() != KafkaError._PARTITION_EOF:  # noqa: SLF001  # public by use
-                raise self._trouble.because(f"reading {message.topic()}", error)
+                raise self._trouble.because(f"reading {message.topic() or 'any topic'}", error)
         return messages
 
     def _partitions(self, topic: str) -> list[TopicPartition]:

@@ -13,11 +13,15 @@ from processor.adapters.acked_producer import ConfigValue
 
 @dataclass
 class FakeProducer:
-    """Keeps every record and reports it delivered, or with `error`; with `refusal` it takes none."""
+    """Keeps every record and reports it delivered, or with `error`; with `refusal` it takes none.
+
+    With `gives_up` it raises that once, where it is polled.
+    """
 
     config: Mapping[str, ConfigValue] = field(default_factory=dict)
     error: KafkaError | None = None
     refusal: Exception | None = None
+    gives_up: Exception | None = None
     is_held: bool = False  # Reports nothing until it is flushed.
     records: list[tuple[str, bytes | None, bytes | None, dict[str, object]]] = field(default_factory=list)
     reports: list[Callable[[], None]] = field(default_factory=list)
@@ -42,6 +46,9 @@ class FakeProducer:
     def poll(self, timeout: float) -> int:
         assert timeout >= 0
         time.sleep(0.001)
+        if self.gives_up is not None:
+            raised, self.gives_up = self.gives_up, None
+            raise raised
         return 0 if self.is_held else self._report()
 
     def flush(self, timeout: float) -> int:

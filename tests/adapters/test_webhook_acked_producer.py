@@ -1,6 +1,7 @@
 """An awaited send: done means that the broker has it; anything else is said within the time-out."""
 
 import asyncio
+import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
@@ -8,7 +9,7 @@ from contextlib import contextmanager
 import pytest
 from confluent_kafka import KafkaError, KafkaException
 
-from processor.adapters.acked_producer import AckedProducer, ConfigValue
+from processor.adapters.acked_producer import RENEW_S, AckedProducer, ConfigValue
 from processor.errors import BrokerUnavailable
 from tests.adapters.fake_producer import FakeProducer
 from tests.support.broker import RunningBroker
@@ -16,6 +17,7 @@ from tests.support.reading import all_records
 from tests.support.topics import make_topic
 
 NOBODY = "127.0.0.1:1"
+GIVEN_UP = KafkaException(KafkaError(KafkaError.CLUSTER_AUTHORIZATION_FAILED))
 
 
 @contextmanager
@@ -121,6 +123,34 @@ async def test_a_fatal_error_costs_a_producer_not_the_process(is_refused: bool) 
     await producer.send("webhooks", b"key", b"value")
     assert producer.in_flight == 0
     producer.close(0.0)
+
+
+async def test_a_producer_that_gives_up_by_itself_is_replaced_too() -> None:
+    """It raises that out of a poll, whatever is being sent; the thread that polls goes on with a new one."""
+    broken, whole = FakeProducer(gives_up=GIVEN_UP), FakeProducer()
+    made = iter([broken, whole])
+    producer = AckedProducer({}, make_producer=lambda _: next(made))
+    assert await asyncio.to_thread(broken.was_flushed.wait, 2.0)
+    await producer.send("webhooks", b"key", b"value")
+    assert len(whole.records) == 1
+    producer.close(0.0)
+
+
+def test_producers_that_give_up_as_they_begin_are_not_made_over_and_over() -> None:
+    """Who lacks a right is refused each time: one a second asks whether it was granted."""
+    made_at_s: list[float] = []
+    are_three = threading.Event()
+
+    def make(_: dict[str, ConfigValue]) -> FakeProducer:
+        made_at_s.append(time.monotonic())
+        if len(made_at_s) == 3:
+            are_three.set()
+        return FakeProducer(gives_up=GIVEN_UP)
+
+    producer = AckedProducer({}, make_producer=make)
+    assert are_three.wait(10)
+    producer.close(0.0)
+    assert made_at_s[2] - made_at_s[1] >= RENEW_S
 
 
 def test_a_report_after_its_loop_is_gone_harms_nobody() -> None:

@@ -13,7 +13,15 @@ import pytest
 from confluent_kafka import Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]  # exported, but not said so
 
-from processor.adapters.acls import Acl, Grantee, Operation, acls_of, installation_of
+from processor.adapters.acls import (
+    Acl,
+    Grantee,
+    Operation,
+    Resource,
+    ResourceKind,
+    acls_of,
+    installation_of,
+)
 from processor.adapters.catalogue_file import catalogue_of
 from processor.settings_loading import load_settings
 from tests.cli.commands import command, environment
@@ -164,6 +172,27 @@ def test_the_documented_rights_are_enough_and_none_is_too_many(
         assert {grantee: never_asked(made, grantee, made.rights(grantee)) for grantee in made.users} == {
             grantee: [] for grantee in made.users
         }
+
+
+def test_a_command_that_lacks_a_right_says_so(secure: SecureBroker, tmp_path: Path) -> None:
+    """Who may see a topic and do nothing with it hears what the broker refuses, not only that something failed."""
+    requests = tmp_path / "requests.jsonl"
+    requests.write_text(json.dumps({"requestId": "r", "workflow": CHECKED, "subject": {"lastName": "E"}}))
+    lacking = [
+        (Grantee.PUBLISHER, "requests", ("publish", str(requests)), 1, "refuses access to the cluster"),
+        (Grantee.CONSUMER, "results", ("results",), 1, "refuses access to the group"),
+        (Grantee.OPERATOR, "control", ("pause", CHECKED), 3, "TOPIC_AUTHORIZATION_FAILED"),
+    ]
+    with guarded(secure, Way.SCRAM, tmp_path) as made:
+        made.world.publish(Request("there"))  # So the registry has the schema.
+        upstream = Producer({"bootstrap.servers": made.world.bootstrap_servers})
+        for topic in ("results", "control"):
+            upstream.produce(made.world.topic(topic), b"something to read", b"k")
+        assert upstream.flush(10) == 0
+        for grantee, seen, arguments, code, told in lacking:
+            sees = Acl(Resource(ResourceKind.TOPIC, made.world.topic(seen)), (Operation.DESCRIBE,))
+            secure.grant(made.user(grantee, is_granted=False), [sees])
+            assert told in made.command(grantee, *arguments, code=code).stderr
 
 
 def test_whoever_sets_up_needs_no_right_on_the_cluster(secure: SecureBroker, tmp_path: Path) -> None:
