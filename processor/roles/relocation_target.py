@@ -191,6 +191,7 @@ class Target:
         with HashedLanes(self.directory / "lanes", Codec(write_format=self.settings.state.write_format)) as lanes:
             for count, item in enumerate(items, start=1):
                 if isinstance(item, StateRecord) and self._is_gathered(item):
+                    writer.flush()  # Millions may follow, and a transaction has its time.
                     lanes.put(item)
                 else:
                     self._write(item, placement, writer, tally)

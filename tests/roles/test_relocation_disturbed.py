@@ -1,6 +1,6 @@
 """Somebody who is not stopped while a deployment moves: seen at every step, and nothing is half moved because of it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from threading import Timer
@@ -8,17 +8,27 @@ from threading import Timer
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 
-from processor.adapters.relocation import partition_of
+from processor.adapters.relocation import LANES, StateRecord, partition_of
 from processor.cli.migrate import moved_overrides, new_id
-from processor.engine.entries import POSITION_KEY, SEAL_KEY, StoredPosition, pack, position_entry, position_in, unpack
+from processor.engine.entries import (
+    POSITION_KEY,
+    SEAL_KEY,
+    StoredPosition,
+    pack,
+    position_entry,
+    position_in,
+    storage_key,
+    unpack,
+)
 from processor.engine.ports import Entry, OutputRecord
 from processor.engine.seals import SealKind, seal_in
 from processor.errors import FatalError, ProcessorError
 from processor.roles import relocation
+from processor.roles.machines import lane_key
 from processor.roles.relocation import AlreadyMoved
 from processor.roles.relocation_session import tools_for, writer_for
 from processor.roles.relocation_source import StillRunning
-from processor.roles.relocation_target import TargetNotEmpty
+from processor.roles.relocation_target import Target, TargetNotEmpty
 from processor.settings import DECIDERS, Settings
 from processor.settings_loading import Need, load_settings
 from tests.cli.commands import command, environment
@@ -371,3 +381,23 @@ def test_a_switch_is_whole_or_nothing(env: dict[str, str]) -> None:
     later.together([record])
     servers = env["PROCESSOR_KAFKA__BOOTSTRAP_SERVERS"]
     assert len(all_records(servers, settings.topics.launch_state)) == 1
+
+
+def test_nothing_is_held_open_while_lanes_are_gathered(env: dict[str, str]) -> None:
+    """Millions may have keys that are no text, and a transaction that lasts too long is lost, again and again."""
+    old = settings_of(env)
+    place = moved_overrides(f"{old.application_id}-b", None, f"{old.topics.requests}-b")
+    new = load_settings(env, needs=frozenset({Need.KAFKA}), overrides=place)
+    plain = StateRecord(LANES, 0, storage_key("r-1", "known/r-1"), entry(b"v"))
+    hashed = StateRecord(LANES, 0, storage_key(lane_key(b"\xff"), "known/r-2"), entry(b"v"))
+
+    def items() -> Iterator[StateRecord]:
+        yield plain
+        yield hashed
+        found = all_records(env["PROCESSOR_KAFKA__BOOTSTRAP_SERVERS"], new.topics.preparation_state)
+        assert plain.storage.encode() in {record.key for record in found}
+
+    with tools_for(old, lambda _: None) as tools, closing(writer_for(new, new.application_id)) as writer:
+        target = Target(new, tools.kafka, tools.admin, tools.directory, frozenset(), "m-1", tools.tell)
+        target.prepare(writer)
+        target.verify(target.fill(items(), writer))
