@@ -105,6 +105,10 @@ def test_a_secret_can_be_a_mounted_file(tmp_path: Path) -> None:
     gone = refused({**environ, "PROCESSOR_API__SECRET_FILE": str(file) + "-gone"})
     assert len(gone) == 2
     assert "cannot be read (No such file or directory)" in gone[0]
+    file.write_text("\n")  # As a file is while it is being written.
+    assert f"PROCESSOR_API__SECRET_FILE: {file} is empty; write the secret there" in refused(
+        {**environ, "PROCESSOR_API__SECRET_FILE": str(file)}
+    )
 
 
 def test_lists_and_properties_are_read_from_text() -> None:

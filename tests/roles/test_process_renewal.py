@@ -3,7 +3,12 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
+from ssl import SSLError
 from typing import Any, cast
+
+import pytest
+import trustme
 
 from processor.core.catalogue import Catalogue
 from processor.roles.deciders import Decider
@@ -97,3 +102,18 @@ async def test_what_never_worked_is_replaced_at_once_and_nothing_else() -> None:
         assert not (await asyncio.wait([finding], timeout=0.3))[0]
         finding.cancel()
         await asyncio.wait([finding])
+
+
+async def test_files_that_are_spoilt_meanwhile_disturb_no_renewal(tmp_path: Path) -> None:
+    """All clients are made anew of the authorities that were taken up, whatever stands in their file by then."""
+    file = tmp_path / "ca.pem"
+    trustme.CA().cert_pem.write_to_path(str(file))
+    files = {"api": {**AWAY["api"], "ca_file": file}, "schema_registry": {**AWAY["schema_registry"], "ca_file": file}}
+    properties = {"properties": {"security.protocol": "ssl", "ssl.ca.location": str(file)}}
+    serving = Serving.whole(Settings.model_validate({**AWAY, **files, "kafka": {**AWAY["kafka"], **properties}}))
+    async with started(Role.SUBMITTER) as process:
+        file.write_text("half a certifi", encoding="utf-8")
+        await process.renew_process(serving)
+        await process.renew_profile("default", serving.for_clients.api)
+        with pytest.raises(SSLError):
+            await process.renew_profile("default", serving.settings.api)

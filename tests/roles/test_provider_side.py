@@ -50,7 +50,9 @@ class Side:
             start_id="start",
             version="1",
         )
-        self.side = ProviderSide(around, cast("AckedProducer", None), "launch")  # It would speak on the control topic only.
+        self.side = ProviderSide(
+            around, cast("AckedProducer", None), "launch"
+        )  # It would speak on the control topic only.
         self.caller = self.side.caller("completion")
         self.answers: asyncio.Queue[Answer] = asyncio.Queue()
         self.caller.bind(self.answers.put_nowait)

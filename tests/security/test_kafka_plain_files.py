@@ -4,6 +4,7 @@ Whatever they hold meanwhile, clients that are made anew by then are made of wha
 """
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
 
@@ -51,6 +52,10 @@ class Plain:
         """Wait until all that was written is in use."""
         self.world.wait_until(lambda: sample(self.worker, "onboarding_settings_pending") == 0, "nothing pending")
 
+    def waits(self) -> None:
+        """Wait until something that was written is not in use."""
+        self.world.wait_until(lambda: sample(self.worker, "onboarding_settings_pending") == 1, "something pending")
+
     def publish(self) -> list[str]:
         """Publish some requests; return their ids."""
         request_ids = [f"r-{uuid4().hex[:10]}" for _ in range(REQUESTS)]
@@ -58,15 +63,21 @@ class Plain:
         return request_ids
 
 
-@pytest.fixture(scope="module")
-def plain(secure: SecureBroker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plain]:
-    """Give such a process."""
-    directory = tmp_path_factory.mktemp("plain")
-    with guarded(secure, Way.MTLS, directory, settings=SOON) as made:
-        access = secure.admit(Way.MTLS, made.world.application_id)
+@contextmanager
+def started(secure: SecureBroker, way: Way, directory: Path) -> Iterator[Plain]:
+    """Start such a process."""
+    with guarded(secure, way, directory, settings=SOON) as made:
+        access = secure.admit(way, made.world.application_id)
         secure.grant(access, acls_of(ROLES, made.installation))
         made.world.environ |= plain_files(access, directory / "files")
         yield Plain(secure, made.world, access, directory / "files")
+
+
+@pytest.fixture(scope="module")
+def plain(secure: SecureBroker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plain]:
+    """Give one that shows a certificate."""
+    with started(secure, Way.MTLS, tmp_path_factory.mktemp("plain")) as made:
+        yield made
 
 
 @pytest.mark.parametrize("first,second", [("tls.crt", "tls.key"), ("tls.key", "tls.crt")])
@@ -110,3 +121,20 @@ def test_a_file_that_is_spoilt_for_a_while_changes_nothing(plain: Plain, name: s
     plain.nothing_is_pending()
     assert (renewals(plain.worker, "process"), plain.worker.pid) == (before, plain.pid)
     assert plain.worker.is_ready()
+
+
+@pytest.mark.parametrize(
+    "way,name", [(Way.SCRAM, "PROCESSOR_KAFKA__SASL_PASSWORD"), (Way.OAUTH, "PROCESSOR_KAFKA__PROPERTIES")]
+)
+def test_half_a_password_replaces_none_that_works(secure: SecureBroker, tmp_path: Path, way: Way, name: str) -> None:
+    """Whether it can be told by looking or by trying: what serves goes on, and the whole one ends the matter."""
+    with started(secure, way, tmp_path) as made:
+        file = made.directory / name
+        held = file.read_text(encoding="utf-8")
+        file.write_text(held[: len(held) // 2], encoding="utf-8")
+        made.waits()
+        assert_each_done_once(made.world, made.publish())
+        file.write_text(held, encoding="utf-8")
+        made.nothing_is_pending()
+        assert (renewals(made.worker, "process"), made.worker.is_ready()) == (0, True)
+        assert held[: len(held) // 2] not in made.worker.log_file.read_text()
