@@ -12,7 +12,6 @@ from typing import Any
 from processor.adapters.access_token import TokenOutcome, credentials
 from processor.adapters.calling import ApiCall, operation_of
 from processor.adapters.http_httpx import HttpxClient
-from processor.roles.profile_http import http_settings
 from processor.adapters.shapes import leaves_of
 from processor.adapters.workflows_api import WorkflowsApi
 from processor.cli.probe_talk import End, Heard, Recorder, Stage, Talk
@@ -39,6 +38,7 @@ from processor.core.preparation import Preparation
 from processor.core.proof import Proof
 from processor.core.state import Decision
 from processor.errors import ApiUnavailable
+from processor.roles.profile_http import http_settings
 from processor.settings import ApiSettings
 
 PERMIT_MS = 5 * SECOND_MS
