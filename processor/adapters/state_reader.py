@@ -73,7 +73,6 @@ class Parked:
 
     decider: str
     partition: int
-    key: str
     facts: int
     build: str
 
@@ -139,8 +138,8 @@ class StateView:
     def parked(self) -> list[Parked]:
         """Return the keys that are set aside."""
         return [
-            Parked(self._decider, key.partition, name, len(key.parked), next(iter(key.parked.values())))
-            for name, key in sorted(self._keys.items())
+            Parked(self._decider, key.partition, len(key.parked), next(iter(key.parked.values())))
+            for _, key in sorted(self._keys.items())
             if key.parked
         ]
 

@@ -12,40 +12,19 @@ from processor.adapters.request_lines import DEFAULT_KEY, KeyPath, read_request_
 from processor.adapters.schema_files import public_schema
 from processor.core.model import OnboardingRequest
 from processor.errors import RequestRejected
-from tests.adapters.samples import AT, DECODED
+from tests.adapters.samples import AT, DECODED, REQUEST
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "requests.jsonl"
 NOW = 1_764_000_000_000
 OPTIONAL_KEY = KeyPath(DEFAULT_KEY, is_optional=True)
 LEAST = {"requestId": "r-1", "workflow": "person-check"}
 FULL: dict[str, Any] = {
-    "requestId": "r-1",
-    "workflow": "person-check",
+    **REQUEST,
     "requestedAt": "2025-11-24T16:00:00.123Z",
     "deadlineAt": "2025-11-24T17:00:00.124+01:00",
-    "subject": {
-        "reference": "C-1",
-        "kind": "PERSON",
-        "firstName": "Ada",
-        "lastName": "Example",
-        "personalNumber": "00000000000",
-        "email": "ada@example.test",
-        "phone": {"countryCode": "48", "number": "500500500"},
-        "companyName": "Example Ltd",
-        "companyNumber": "0000000001",
-        "companyAddress": "1 Sample St",
-        "documents": [{"resourceId": "d-1", "resourceName": "passport", "resourcePath": "/d-1"}],
-    },
-    "recordId": "record-1",
-    "caseId": "case-1",
-    "columns": {"age": 36, "vip": True, "score": 1.5, "name": "Ada", "none": None, "at": {"city": ["X"]}},
-    "parameters": {"orderId": "A-17", "list": [1, 2]},
-    "locale": "en",
+    "columns": DECODED.columns,
+    "parameters": DECODED.parameters,
     "linkAttempt": 2,
-    "tenant": "t-1",
-    "sourceSystem": "crm",
-    "correlationId": "c-1",
-    "attributes": {"channel": "web"},
 }
 
 
