@@ -23,6 +23,9 @@ _SLOW = KafkaFailure("_TIMED_OUT", is_fatal=False, is_retriable=True, requires_a
 _PRODUCERS_MAX = 5
 _LOOK_S = 0.1
 _TROUBLED_S = 1.0
+# With an `error_cb` a fatal error is raised out of whatever serves callbacks, and where a report comes with it that
+# breaks too, in a SystemError that it is the cause of.
+_RAISED = (KafkaException, SystemError)
 
 
 class Transactions:
@@ -65,7 +68,7 @@ class Transactions:
                 return Outcome.ABORTED, {}  # Nothing was committed: the commit was never asked for.
             step = Step.COMMIT
             producer.commit_transaction(self._commit_s)
-        except KafkaException as error:
+        except _RAISED as error:
             return self._failed(producer, step, _failure(error)), {}
         self._fences = 0
         return Outcome.COMMITTED, self._ends
@@ -156,7 +159,7 @@ class Transactions:
         """
         try:
             producer.abort_transaction(self._request_s)
-        except KafkaException as error:
+        except _RAISED as error:
             if remedy_for(Step.ABORT, _failure(error)) is not Remedy.RETRY:
                 return Remedy.REPLACE
             self.close()
@@ -168,33 +171,45 @@ class Transactions:
         One that lost a connection is replaced: librdkafka can go on asking a broker that it took down for the group's
         coordinator, and then the offsets are never sent (librdkafka#5511).
         """
-        if self._producer is not None:
-            self._producer.poll(0)
-            if self._has_trouble.is_set():
-                self.close()
+        if self._producer is not None and (self._has_given_up(self._producer) or self._has_trouble.is_set()):
+            self.close()
         if self._producer is None:
             self._producer = self._made_producer()
         return self._producer
+
+    def _has_given_up(self, producer: Producer) -> bool:
+        """Look what the producer met since it was used last, and say whether it gave up for good."""
+        try:
+            producer.poll(0)
+        except KafkaException:
+            return True
+        return False
 
     def _made_producer(self) -> Producer:
         has_trouble = threading.Event()
         producer = Producer({**self._config, "error_cb": lambda _: has_trouble.set()})
         try:
             producer.init_transactions(self._request_s)
+            producer.poll(0)
         except KafkaException as error:
             failure = _failure(error)
             _destroy(producer)
             if remedy_for(Step.INIT, failure) is Remedy.STOP:
                 raise FatalError(f"transactions of {self._name} refused: {failure.name}") from error
             raise BrokerUnavailable(f"no transactional producer: {failure.name}") from error
-        producer.poll(0)
         has_trouble.clear()  # What it met on its way to a broker that answers is over.
         self._has_trouble = has_trouble
         return producer
 
 
-def _failure(error: KafkaException) -> KafkaFailure:
-    cause: KafkaError = error.args[0]
+def _failure(error: Exception) -> KafkaFailure:
+    """Return what was raised as plain values; what is no error of Kafka is raised again."""
+    raised: BaseException | None = error
+    while isinstance(raised, SystemError):
+        raised = raised.__cause__
+    if not isinstance(raised, KafkaException):
+        raise error
+    cause: KafkaError = raised.args[0]
     return KafkaFailure(cause.name(), cause.fatal(), cause.retriable(), cause.txn_requires_abort())
 
 

@@ -5,10 +5,11 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import pytest
-from confluent_kafka import TopicPartition
+from confluent_kafka import Producer, TopicPartition
 
 from processor.adapters.kafka import KafkaLog
 from processor.adapters.transactions import Transactions
+from processor.engine.entries import POSITION_KEY
 from processor.engine.ports import Outcome, OutputRecord, Position
 from processor.kafka_config import producer_config
 from processor.settings import Settings
@@ -77,3 +78,22 @@ def test_what_can_no_longer_be_had_is_not_waited_for(broker: RunningBroker, topi
         for transactions in (brief, patient):
             assert transact(transactions, record) is Outcome.COMMITTED
             transactions.close()
+
+
+def test_a_producer_that_was_fenced_is_replaced(broker: RunningBroker, topic_prefix: str) -> None:
+    """That is fatal to a producer, and raised where its reports are served; the transaction is decided again."""
+    settings = installation(broker.bootstrap_servers, topic_prefix, "classic", partitions=1)
+    records = [OutputRecord(settings.topics.requests, POSITION_KEY.encode(), b"value", partition=0)]
+    config = producer_config(settings, "preparation", "fenced")
+    with joined(settings) as log:
+        transactions = Transactions(config, "requests", request_s=5, commit_s=8)
+
+        def transact() -> Outcome:
+            offsets = [TopicPartition(settings.topics.requests, 0, 1, "token")]
+            return transactions.transact(records, offsets, log.membership())[0]
+
+        assert transact() is Outcome.COMMITTED
+        Producer(config).init_transactions(10)
+        assert transact() is Outcome.ABORTED
+        assert transact() is Outcome.COMMITTED
+        transactions.close()
