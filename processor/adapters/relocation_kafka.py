@@ -222,7 +222,7 @@ class FencedWriter:
                 self._done(f"writing to {record.topic}", produce)
                 break
             except BufferError:
-                self._producer.poll(0.1)
+                self._done(f"writing to {record.topic}", lambda: self._producer.poll(0.1))
 
     def _done(self, what: str, call: Callable[[], object]) -> None:
         try:

@@ -77,6 +77,15 @@ def test_nothing_is_granted_that_another_right_implies() -> None:
     assert any(acl.operations == (Operation.DESCRIBE,) for acl in acls)
 
 
+def test_no_role_sees_a_topic_with_which_it_does_nothing() -> None:
+    """To find a topic that others write is no reason for a right on it: links are secrets."""
+    described = (ResourceKind.TOPIC, (Operation.DESCRIBE,))
+    assert [
+        acl for role in ROLES for acl in acls_of([role], WITH_RERUN) if (acl.resource.kind, acl.operations) == described
+    ] == []
+    assert not {"onboarding.links", "onboarding.progress"} & granted(Grantee.RECONCILER).keys()
+
+
 def test_one_principal_for_several_roles_has_each_resource_once() -> None:
     """A process with all roles needs the sum of their rights, merged."""
     together = acls_of(ROLES, PLAIN)
