@@ -17,11 +17,12 @@ from processor.cli.findings import Finding, finding_json, is_bad, say_findings
 from processor.cli.options import AsJson
 from processor.cli.output import say, say_json, say_table
 from processor.cli.profile_check import profile_findings
-from processor.cli.run import RoleName, RoleNames, settings_of
+from processor.cli.run import Roles, settings_of
 from processor.cli.starting import keep_clients_quiet, specs_for
 from processor.cli.topics import admin_for
 from processor.core.catalogue import Catalogue
 from processor.errors import ProcessorError, SettingsInvalid
+from processor.roles.process import Role
 from processor.settings import DEFAULT_PROFILE, Settings, effective
 from processor.settings_loading import Setting, all_settings, default_text
 
@@ -33,7 +34,7 @@ RESULTS_KEY = "resultsTopic (catalogue)"
 
 @app.command(epilog="Example: processor check --json")
 def check(
-    roles: RoleNames = None,
+    roles: Roles = None,
     *,
     profile: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Compare with a provider profile that `probe` wrote.")
@@ -98,16 +99,16 @@ def _of_profile_file(file: Path, settings: Settings, catalogue: Catalogue, provi
     return profile_findings(read_profile(file), settings, catalogue, provider)
 
 
-def _outside(settings: Settings, specs: Sequence[TopicSpec], roles: Sequence[RoleName]) -> list[Finding]:
+def _outside(settings: Settings, specs: Sequence[TopicSpec], roles: Sequence[Role]) -> list[Finding]:
     """Return what is to be said of everything that these roles talk to; none named: all of them."""
-    named = set(roles) or set(RoleName)
-    is_calling = named != {RoleName.INGESTOR}
+    named = set(roles) or set(Role)
+    is_calling = named != {Role.INGESTOR}
     servers = settings.kafka.bootstrap_servers
     findings = _tried("broker", servers, BROKER_VARIABLE, lambda: _of_broker(settings, specs))
     if is_calling:
         url = settings.schema_registry.url
         findings += _tried("registry", url, REGISTRY_VARIABLE, lambda: _of_registry(settings, specs))
-    wanted = Wanted(credentials=is_calling, webhook_keys=RoleName.INGESTOR in named)
+    wanted = Wanted(credentials=is_calling, webhook_keys=Role.INGESTOR in named)
     return [*findings, *provider_findings(settings, wanted)]
 
 

@@ -2,13 +2,13 @@
 
 import os
 import sys
-from enum import StrEnum
 from functools import partial
 from typing import Annotated, NoReturn
 
 import typer
 
 from processor.errors import SettingsInvalid
+from processor.roles.process import Role
 from processor.roles.process import run as run_roles
 from processor.settings import Settings
 from processor.settings_files import SettingsSource
@@ -17,19 +17,11 @@ from processor.settings_loading import Need, load_settings
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 
-class RoleName(StrEnum):
-    """What a process can be."""
-
-    SUBMITTER = "submitter"
-    INGESTOR = "ingestor"
-    RECONCILER = "reconciler"
-
-
-RoleNames = Annotated[list[RoleName] | None, typer.Argument(metavar="ROLE", help="None: all three.")]
+Roles = Annotated[list[Role] | None, typer.Argument(metavar="ROLE", help="None: all three.")]
 
 
 @app.command(epilog="Example: processor run, or processor run submitter reconciler")
-def run(roles: RoleNames = None) -> None:
+def run(roles: Roles = None) -> None:
     """Run roles in this process until SIGTERM or Ctrl-C; none named: all of them.
 
     submitter prepares requests and runs workflows, ingestor takes webhooks, reconciler reads what became of
@@ -37,7 +29,7 @@ def run(roles: RoleNames = None) -> None:
     """
     chosen = roles or []
     source = SettingsSource(os.environ, partial(settings_of, chosen, are_files_tried=False))
-    _leave(run_roles(settings_of(chosen), [str(role) for role in chosen], source))
+    _leave(run_roles(settings_of(chosen), chosen, source))
 
 
 def _leave(code: int) -> NoReturn:
@@ -51,9 +43,9 @@ def _leave(code: int) -> NoReturn:
     os._exit(code)
 
 
-def settings_of(roles: list[RoleName], *, are_files_tried: bool = True) -> Settings:
+def settings_of(roles: list[Role], *, are_files_tried: bool = True) -> Settings:
     """Return the settings that these roles cannot do without; raises SettingsInvalid."""
-    if set(roles) != {RoleName.INGESTOR}:
+    if set(roles) != {Role.INGESTOR}:
         return load_settings(os.environ, are_files_tried=are_files_tried)
     settings = load_settings(os.environ, needs=frozenset({Need.KAFKA}), are_files_tried=are_files_tried)
     if not (settings.webhook.key_base_url or settings.api.base_url):

@@ -276,17 +276,16 @@ def _collect_seldom() -> None:
     gc.set_threshold(*GC_THRESHOLDS)
 
 
-def run(settings: Settings, roles: Sequence[str], source: SettingsSource) -> int:
+def run(settings: Settings, roles: Sequence[Role], source: SettingsSource) -> int:
     """Run these roles (none: all of them) in this process until it is told to stop; return the exit code.
 
     What `source` gives later is taken up as far as it is secrets and certificates. Raises SettingsInvalid before
     anything is started.
     """
-    chosen = [Role(role) for role in roles]
     catalogue = catalogue_of(settings)
     configure_logging(settings.logging.format, settings.logging.level)
     try:
-        return uvloop.run(serve(settings, catalogue, chosen, source))
+        return uvloop.run(serve(settings, catalogue, roles, source))
     except FatalError as error:
         log.critical("process.crashed", exc_info=error)
         return EXIT_CRASHED
