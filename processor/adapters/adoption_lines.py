@@ -19,7 +19,7 @@ from processor.core.acceptance import id_fault
 from processor.core.catalogue import Catalogue, ResultSource, Workflow
 from processor.core.keys import canonical_id
 from processor.core.messages import Started
-from processor.core.model import MINUTE_MS, Instant, Origin, Witness
+from processor.core.model import MINUTE_MS, Instant, Origin, Witness, deadline_from
 from processor.errors import RequestRejected
 
 BAD_LINE: Final = "bad-line"
@@ -107,7 +107,7 @@ class Adopting:
         deadline_at = _instant(given, "deadlineAt")
         if deadline_at is not None and deadline_at <= self.now:
             raise _refused("deadlineAt", "has passed; write a later one, or leave it out for the catalogue's deadline")
-        return self.now + workflow.deadline_ms if deadline_at is None else deadline_at
+        return deadline_from(deadline_at, workflow.deadline_ms, self.now)
 
     def _past(self, given: Mapping[str, Any], name: str) -> Instant | None:
         at = _instant(given, name)

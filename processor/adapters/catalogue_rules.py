@@ -7,10 +7,9 @@ from collections.abc import Iterator
 from typing import TypeAlias
 
 from processor.core.catalogue import Adoption, Mode, ResultSource, UnknownPolicy, Workflow
-from processor.core.model import DAY_MS, ApiVersion
+from processor.core.model import DAY_MS, DEADLINE_MS_MAX, ApiVersion
 from processor.core.paths import REFERENCE
 
-DEADLINE_MS_MAX = 90 * DAY_MS  # Request ids are remembered no longer than that, and duplicates must be recognised.
 REUSE_MS_MAX = 366 * DAY_MS  # Each subject that is remembered takes room in the state.
 
 Told: TypeAlias = Iterator[tuple[str, str]]
@@ -126,6 +125,6 @@ def _of_numbers(workflow: Workflow) -> Told:
     if both := sorted(workflow.success & workflow.failure):
         yield "statuses", f"{both[0]} is success and failure; write the other list without it"
     if workflow.deadline_ms > DEADLINE_MS_MAX:
-        yield "deadline", "at most 90d, for duplicates are remembered no longer; lower it"
+        yield "deadline", "at most 90d, for no request lives longer; lower it"
     if workflow.adoption_window_ms >= workflow.deadline_ms:
         yield "unknown", "the adoption window must end before the deadline; lower adoptionWindow"

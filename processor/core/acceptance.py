@@ -9,7 +9,15 @@ import re
 from processor.core.catalogue import Catalogue, Mode, Workflow
 from processor.core.lane import subject_name
 from processor.core.messages import RequestArrived
-from processor.core.model import DEFAULT_PROVIDER, ApiVersion, Instant, OnboardingRequest, Origin, StartInputs
+from processor.core.model import (
+    DEFAULT_PROVIDER,
+    ApiVersion,
+    Instant,
+    OnboardingRequest,
+    Origin,
+    StartInputs,
+    deadline_from,
+)
 from processor.core.paths import REFERENCE
 from processor.core.reference import PREFIX, references_in
 from processor.core.rendering import UNRENDERABLE, Templates
@@ -52,7 +60,7 @@ def origin_of(fact: RequestArrived, catalogue: Catalogue, deadline_ms: int, now:
         results_topic=catalogue.results_topic_of(request.workflow),
         requested_at=request.requested_at,
         accepted_at=now,
-        deadline_at=now + deadline_ms if request.deadline_at is None else request.deadline_at,
+        deadline_at=deadline_from(request.deadline_at, deadline_ms, now),
         subject_reference=request.subject.reference if request.subject else None,
         tenant=request.tenant,
         source_system=request.source_system,

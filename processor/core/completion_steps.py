@@ -7,6 +7,7 @@ from processor.core.catalogue import Catalogue, ResultShape, ResultSource, Workf
 from processor.core.messages import Call, Finished, Output, ReadResult, ReadStatus, ResultRead, Started, StatusRead
 from processor.core.model import (
     DAY_MS,
+    DEADLINE_MS_MAX,
     DEFAULT_PROVIDER,
     HOUR_MS,
     MINUTE_MS,
@@ -41,8 +42,7 @@ class CompletionPolicy:
     result_bytes_max: int = 768 * 1024
     amendment_ms: int = 8 * DAY_MS
     amendment_poll_ms_max: int = HOUR_MS
-    memory_ms: int = 8 * DAY_MS  # An ended workflow is known that long after its request's deadline ...
-    memory_deadline_ms_max: int = 90 * DAY_MS  # ... or after that, where the deadline is further away.
+    memory_ms: int = 8 * DAY_MS  # An ended workflow is known that long after its request's deadline.
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +182,7 @@ def end(policy: CompletionPolicy, head: WorkflowState, output: Finished | Starte
 def remembered_until(policy: CompletionPolicy, started: Started | None, now: Instant) -> Instant:
     """Say when a workflow may be forgotten of which nothing counts any more."""
     deadline_at = now if started is None else max(started.origin.deadline_at, now)
-    return min(deadline_at, now + policy.memory_deadline_ms_max) + policy.memory_ms
+    return min(deadline_at, now + DEADLINE_MS_MAX) + policy.memory_ms  # 0.1.0 accepted later deadlines.
 
 
 def result_of(head: WorkflowState, finished: Finished) -> Finished:

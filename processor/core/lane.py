@@ -79,7 +79,7 @@ class Lane:
     def _remember(self, name: str, launch_key: str) -> None:
         """Keep where a request was handed over to, so that one more link of it can be asked for."""
         known = self.get(name)
-        if isinstance(known, KnownRequest):  # Forgotten only where its deadline is further away than we remember.
+        if isinstance(known, KnownRequest):  # Forgotten only of 0.1.0, which knew no id longer than 98 days.
             self.changes[name] = replace(known, launch_key=launch_key)
 
     def with_subject(self, request: PendingRequest) -> PendingRequest:

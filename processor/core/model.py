@@ -16,6 +16,8 @@ MINUTE_MS = 60 * SECOND_MS
 HOUR_MS = 60 * MINUTE_MS
 DAY_MS = 24 * HOUR_MS
 
+DEADLINE_MS_MAX = 90 * DAY_MS  # From acceptance on; what stands for a request is kept until then, and a while.
+
 
 class ApiVersion(IntEnum):
     """Generation of the provider's API that a workflow speaks."""
@@ -122,7 +124,7 @@ class Origin:
     """What of a request must come back on its result, and by which API it is served: it travels with custody.
 
     API version and provider profile are those of the moment when the request was accepted, so that a workflow can be
-    moved to others while runs of the old ones are still open.
+    moved to others while runs of the old ones are still open. The deadline is the one that counts: `deadline_from`.
     """
 
     request_id: str
@@ -140,6 +142,12 @@ class Origin:
     traceparent: str | None = None
     api: ApiVersion = ApiVersion.RECORDS
     provider: str = DEFAULT_PROVIDER
+
+
+def deadline_from(wanted_at: Instant | None, deadline_ms: int, now: Instant) -> Instant:
+    """Return the deadline of a request accepted now: what is wanted or `deadline_ms` from now, 90 days at most."""
+    deadline_at = now + deadline_ms if wanted_at is None else wanted_at
+    return min(deadline_at, now + DEADLINE_MS_MAX)
 
 
 @dataclass(frozen=True, slots=True)

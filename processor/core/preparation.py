@@ -58,8 +58,7 @@ class PreparationPolicy:
     """How long requests are known, and how patient we are."""
 
     deadline_ms: int = 7 * DAY_MS  # Of a request whose workflow nobody knows.
-    memory_ms: int = 8 * DAY_MS  # A request id is known that long after its deadline ...
-    memory_deadline_ms_max: int = 90 * DAY_MS  # ... or after that, where the deadline is further away.
+    memory_ms: int = 8 * DAY_MS  # A request id is known that long after its deadline.
     unknown_again_ms: int = 30 * SECOND_MS  # Least wait after a second unknown outcome: each may leave litter.
 
 
@@ -100,7 +99,8 @@ def _arrived(preparation: Preparation, lane: Lane, fact: RequestArrived) -> None
         lane.outputs.append(DeadLettered("link-of-unknown-request", _NO_FIRST))
         return
     origin = origin_of(fact, preparation.catalogue, preparation.policy.deadline_ms, lane.now)
-    lane.changes[name] = KnownRequest(content, Timer(_forget_at(preparation.policy, origin, lane.now)))
+    forget_at = max(origin.deadline_at, lane.now) + preparation.policy.memory_ms
+    lane.changes[name] = KnownRequest(content, Timer(forget_at))
     _accept(preparation, lane, request, origin)
 
 
@@ -262,11 +262,6 @@ RULES: Mapping[tuple[Activity | None, type[Fact]], Callable[..., None]] = {
     (Activity.SUSPECT, TimerFired): _woken,
     (Activity.SUSPECT, Resumed): _resumed,
 }
-
-
-def _forget_at(policy: PreparationPolicy, origin: Origin, now: Instant) -> Instant:
-    deadline_at = min(max(origin.deadline_at, now), now + policy.memory_deadline_ms_max)
-    return deadline_at + policy.memory_ms
 
 
 def _is_answer_to(head: Preparing, fact: CallAnswered) -> bool:

@@ -78,6 +78,12 @@ def test_what_a_line_leaves_out_the_catalogue_and_the_clock_say() -> None:
     assert only_start.origin.requested_at == only_start.started_at == NOW - HOUR_MS
 
 
+def test_of_a_deadline_90_days_count() -> None:
+    """As of a request's: what stands for an adopted workflow is kept until then."""
+    started = ADOPTING.started({**LEAST, "deadlineAt": "9999-01-01T00:00:00Z"})
+    assert started.origin.deadline_at == NOW + 90 * DAY_MS
+
+
 @pytest.mark.parametrize(
     "change,complaint",
     [

@@ -279,7 +279,7 @@ def test_anchors_spare_repeating(tmp_path: Path) -> None:
         ),
         ("deadline: soon", "w.deadline: 'soon' is no duration; write a number above 0 and ms, s, m, h or d, like 15m"),
         ("deadline: 0d", "w.deadline: '0d' is no duration; write a number above 0 and ms, s, m, h or d, like 15m"),
-        ("deadline: 91d", "w.deadline: at most 90d, for duplicates are remembered no longer; lower it"),
+        ("deadline: 91d", "w.deadline: at most 90d, for no request lives longer; lower it"),
         ("deadlin: 7d", "w.deadlin: there is no such key; is deadline meant?"),
         ("case: {email: subject.email}", "w.case: version 2 runs a workflow for a record; write `record:`, or api 1"),
         ("record: people", "w.record: write given, none, or how it is made as `name: value` lines below it"),
