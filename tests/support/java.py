@@ -1,5 +1,6 @@
 """One Java server as a child process that never outlives the process that started it."""
 
+import os
 import re
 import signal
 import socket
@@ -95,9 +96,11 @@ class JavaServer:
             java.wait()
 
     def signal(self, which: signal.Signals) -> None:
-        """Send a signal to the running JVM."""
+        """Send a signal to the running JVM; after SIGSTOP it stands still when this returns."""
         assert self._java is not None, "the server does not run"
         self._java.send_signal(which)
+        if which is signal.SIGSTOP:
+            os.waitid(os.P_PID, self._java.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
 
 
 def _watch(pid: int) -> subprocess.Popen[bytes]:
