@@ -49,7 +49,6 @@ def test_a_move_that_was_killed_is_run_again(bootstrap_servers: str, tmp_path: P
             world.wait_until(deployment.is_stopped, "the groups empty", 30)
         deployment.refuses_to_start(first, f"is being moved to application id {second}")
         deployment.refuses_to_start(second, "a move to here is not complete")
-        world.wait_until(deployment.is_stopped, "the groups empty", 30)
         done = world.command(*command)
         assert done.returncode == 0, done.stderr
         deployment.go_on_as(second)

@@ -124,7 +124,7 @@ class Moving:
         return worker
 
     def refuses_to_start(self, application_id: str, why: str) -> None:
-        """Assert that an instance of this id takes nothing in, and says why in its log."""
+        """Assert that an instance of this id takes nothing in, and says why in its log; its groups are empty then."""
         now = self.application_id
         self.go_on_as(application_id)
         worker = self.world.worker()
@@ -133,6 +133,7 @@ class Moving:
         assert not worker.is_ready()
         worker.kill()
         self.world.workers.remove(worker)
+        self.world.wait_until(self.is_stopped, "the groups empty", 30)
         self.go_on_as(now)
         self.provider.send_webhooks_to(*(each.webhook_port for each in self.world.workers))
 
