@@ -22,6 +22,7 @@ from processor.core.model import DEFAULT_PROVIDER, Instant
 from processor.core.webhook import BodyPaths
 from processor.errors import UndecodableMessage
 from processor.logs import LineWindow
+from processor.roles.listening import listen
 from processor.roles.profile_keys import ProfileKeys
 from processor.settings import ApiSettings, Settings, WebhookSettings
 from processor.telemetry import Metrics
@@ -61,9 +62,9 @@ class Ingestor:
         self.port = webhook.port
 
     async def start(self) -> None:
-        """Listen; `port` tells where. Raises OSError when the address cannot be had."""
+        """Listen; `port` tells where. Raises SettingsInvalid when the address cannot be had."""
         webhook = self._settings.webhook
-        self.port = await self._listener.start(webhook.host, webhook.port)
+        self.port = await listen(self._listener, "webhook", webhook.host, webhook.port)
 
     def renew(self, name: str, api: ApiSettings) -> None:
         """Fetch the keys of a profile with these credentials and authorities; the port stays open."""

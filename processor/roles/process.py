@@ -21,12 +21,13 @@ from processor.adapters.catalogue_file import catalogue_of
 from processor.adapters.web_listener import ListenerLimits, WebListener
 from processor.adapters.webserver import ops_app
 from processor.core.catalogue import Catalogue
-from processor.errors import FatalError, ProcessorError
+from processor.errors import FatalError, ProcessorError, SettingsInvalid
 from processor.kafka_config import Config, plain_producer_config
 from processor.logs import configure_logging
 from processor.roles.clock import wall_clock
 from processor.roles.first_contact import FirstContact
 from processor.roles.ingestor import Ingestor
+from processor.roles.listening import listen
 from processor.roles.prerequisites import find_schemas, find_topics, wait_for
 from processor.roles.renewal import Renewals, Serving
 from processor.roles.surroundings import Surroundings
@@ -103,7 +104,10 @@ class Process:
         )
 
     async def start(self) -> None:
-        """Start everything; what depends on something that is not there yet waits for it, unready."""
+        """Start everything; what depends on something that is not there yet waits for it, unready.
+
+        Raises SettingsInvalid where an address cannot be listened on.
+        """
         settings = self._around.settings
         log.info(
             "process.started",
@@ -111,7 +115,7 @@ class Process:
             application_id=settings.application_id,
             group_protocol=settings.kafka.group_protocol,
         )
-        self.ops_port = await self._ops.start(settings.ops.host, settings.ops.port)
+        self.ops_port = await listen(self._ops, "ops", settings.ops.host, settings.ops.port)
         if self.ingestor is not None:
             await self.ingestor.start()
         if self._contact is not None:
@@ -280,12 +284,14 @@ def run(settings: Settings, roles: Sequence[Role], source: SettingsSource) -> in
     """Run these roles (none: all of them) in this process until it is told to stop; return the exit code.
 
     What `source` gives later is taken up as far as it is secrets and certificates. Raises SettingsInvalid before
-    anything is started.
+    any work is begun.
     """
     catalogue = catalogue_of(settings)
     configure_logging(settings.logging.format, settings.logging.level)
     try:
         return uvloop.run(serve(settings, catalogue, roles, source))
+    except SettingsInvalid:
+        raise
     except FatalError as error:
         log.critical("process.crashed", exc_info=error)
         return EXIT_CRASHED
