@@ -30,7 +30,7 @@ CONSTANT: dict[str, Headers] = {
 def event_headers(record: str, event_id: str, at: Instant, *, source: str, traceparent: str | None) -> Headers:
     """Return the headers of a public event.
 
-    `record` is its record name, `at` when what it tells happened, `source` the URI reference of this installation.
+    `record` is its record name, `at` when what it tells happened, `source` the URI reference of this deployment.
     """
     trace = () if traceparent is None else ((TRACEPARENT, traceparent.encode()),)
     return (

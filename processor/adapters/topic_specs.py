@@ -56,7 +56,7 @@ class TopicSpec:
 
 
 def topic_specs(topics: TopicsSettings, results_topics: Iterable[str] = ()) -> tuple[TopicSpec, ...]:
-    """Return every topic of this installation, inputs before what counts as they do.
+    """Return every topic of this deployment, inputs before what counts as they do.
 
     `results_topics` are those that workflows name beside the default one.
     """

@@ -1,4 +1,4 @@
-"""The settings of a demo: those of a usual installation with short times, and the faults of the simulated provider."""
+"""The settings of a demo: those of a usual deployment with short times, and the faults of the simulated provider."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -53,7 +53,7 @@ def demo_settings(
     """Return the settings; raises SettingsInvalid.
 
     `servers` are the addresses of broker, registry and provider. Of the environment only what tells how to reach a
-    real broker or registry counts: the settings of an installation must not lead a demo to its provider.
+    real broker or registry counts: the settings of a deployment must not lead a demo to its provider.
     """
     topics = {topic: f"{place.application_id}.{topic.replace('_', '-')}" for topic in PUBLIC_TOPICS}
     overrides = {

@@ -56,7 +56,7 @@ def results_topics(settings: Settings, catalogue: Catalogue) -> tuple[str, ...]:
 
 
 def specs_for(settings: Settings, catalogue: Catalogue) -> tuple[TopicSpec, ...]:
-    """Return every topic of this installation."""
+    """Return every topic of this deployment."""
     return topic_specs(settings.topics, results_topics(settings, catalogue))
 
 
