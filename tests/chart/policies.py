@@ -233,14 +233,16 @@ def names(objects: Sequence[Object]) -> Iterator[str]:
 def references(objects: Sequence[Object]) -> Iterator[str]:
     """What the chart makes and an object names is there: accounts, settings, the catalogue, what is scaled."""
     mine = {item["metadata"]["name"] for item in objects if item["kind"] in {"ConfigMap", "ServiceAccount"}}
-    prefix = next((item["metadata"]["name"] for item in objects if item["kind"] == "ServiceAccount"), "")
+    # The Service of webhooks is always there, and named after the release as all is.
+    services = {item["metadata"]["name"] for item in objects if item["kind"] == "Service"}
+    (prefix,) = {name.removesuffix("-ingestor") for name in services if name.endswith("-ingestor")}
     for item, template in templates(objects):
         spec = template["spec"]
         named = {spec["serviceAccountName"]} if "serviceAccountName" in spec else set()
         named |= {volume["configMap"]["name"] for volume in spec.get("volumes", ()) if "configMap" in volume}
         for one in (*spec.get("initContainers", ()), *spec["containers"]):
             named |= {source["configMapRef"]["name"] for source in one.get("envFrom", ()) if "configMapRef" in source}
-        ours = {name for name in named if prefix and name.startswith(prefix)}
+        ours = {name for name in named if name == prefix or name.startswith(f"{prefix}-")}
         yield from (f"{title(item)}: there is no {name}" for name in sorted(ours - mine))
     workloads = {title(item) for item in objects if item["kind"] in LONG_RUNNING}
     for item in objects:

@@ -8,7 +8,7 @@ import pytest
 from tests.chart import policies
 from tests.chart.policies import RULES, Rule
 from tests.chart.validation import CI_NAMES, Object, objects_of, values_of
-from tests.support.chart import chart, found
+from tests.support.chart import chart, found, rendered
 
 LONG_RELEASE = "r" * 53
 
@@ -102,6 +102,15 @@ def test_a_breach_is_seen(rule: Rule, breaking: Callable[[list[Object]], Any], s
     assert list(rule(objects)) == []
     breaking(objects)
     assert said in "\n".join(rule(objects))
+
+
+def test_a_missing_object_is_seen_where_no_service_account_is_made() -> None:
+    """What is the chart's own is known by its name, not by one object that values may leave out."""
+    objects = rendered(serviceAccount={"create": False})
+    assert [item for item in objects if item["kind"] == "ServiceAccount"] == []
+    assert list(policies.references(objects)) == []
+    objects.remove(found(objects, "ConfigMap", "workflows"))
+    assert "there is no onboarding-onboarding-processor-workflows" in "\n".join(policies.references(objects))
 
 
 def test_every_rule_has_a_breach() -> None:
