@@ -34,7 +34,7 @@ from processor.adapters.avro_records import (
     progressed_record,
     request_of,
 )
-from processor.adapters.compatibility import logical_conflicts, structural_conflicts
+from processor.adapters.compatibility import Kind, differences
 from processor.adapters.event_headers import Headers, event_headers
 from processor.adapters.registry import (
     REGISTER_COMMAND,
@@ -163,12 +163,14 @@ class RequestDecoder:
         if schema.references:
             return self._library_reader()
         try:
-            unlike = structural_conflicts(parse(self._text), parse(text))
+            unlike = differences(parse(self._text), parse(text))
         except AvroException:
-            unlike = (f"the registry holds no valid Avro schema, but one of type {schema.schema_type}",)
-        if unlike:
-            raise UndecodableMessage(INCOMPATIBLE_SCHEMA, f"the writer's schema is not a request: {unlike[0]}")
-        if logical_conflicts(self._text, text):
+            why = f"the registry holds no valid Avro schema, but one of type {schema.schema_type}"
+            raise UndecodableMessage(INCOMPATIBLE_SCHEMA, f"the writer's schema is not a request: {why}") from None
+        for each in unlike:
+            if each.kind in {Kind.FORM, Kind.MEANING}:
+                raise UndecodableMessage(INCOMPATIBLE_SCHEMA, f"the writer's schema is not a request: {each}")
+        if any(each.kind is Kind.UNIT for each in unlike):
             return self._library_reader()
         written = parse_schema(without_logical_types(json.loads(text)))
         return _fast_reader(written, None if written == self._schema else self._schema)
@@ -195,7 +197,7 @@ class RequestDecoder:
 class EventEncoder:
     """Results, links and progress as framed Avro with their headers.
 
-    `source` is the URI reference of this installation (`ce_source`); `definitions` are the provider's definition ids
+    `source` is the URI reference of this deployment (`ce_source`); `definitions` are the provider's definition ids
     by workflow name. Nothing is registered: a missing schema is SettingsInvalid, naming subject and command.
     """
 

@@ -21,7 +21,8 @@ from processor.adapters.schema_files import PUBLIC_NAMESPACE, PUBLIC_RECORDS, pu
 UNRECOGNIZED = "UNRECOGNIZED"
 TAGS, PERSONAL = "confluent:tags", ["PII"]
 INSTANT = "timestamp-micros"
-EMPTY_BY_DEFAULT = frozenset({"array", "map"})  # Their empty value says that there is nothing.
+EMPTY: Mapping[object, object] = {"array": [], "map": {}}  # The only defaults that say that there is nothing.
+CAUSE_CHARS_MAX = 200
 
 _CAMEL_CASE = re.compile(r"[a-z][A-Za-z0-9]*")
 _TYPE_NAME = re.compile(r"[A-Z][A-Za-z0-9]*")
@@ -42,13 +43,20 @@ def flaws(text: str) -> tuple[Flaw, ...]:
     try:
         schema = json.loads(text)
         parse(text)
-        name = schema.get("name") if isinstance(schema, dict) else None
+        name = short_name(schema) if isinstance(schema, dict) and "name" in schema else None
         if name not in PUBLIC_RECORDS:
             return (Flaw("", f"it is none of the public records: {', '.join(PUBLIC_RECORDS)}", is_breaking=True),)
         return (*_conflicts_with_released(name, text), *_broken(schema))
     except (ValueError, RecursionError, AvroException) as error:  # Comparing refuses types that parsing takes.
-        text = f"it is no valid Avro schema that stands on its own: {type(error).__name__}"
+        text = f"it is no valid Avro schema that stands on its own: {_cause(error)}"
         return (Flaw("", text, is_breaking=True),)
+
+
+def _cause(error: BaseException) -> str:
+    """Return what an error began with: around it Avro's parser repeats every type that holds the wrong one."""
+    while isinstance(cause := error.__cause__ or error.__context__, AvroException):
+        error = cause
+    return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0][:CAUSE_CHARS_MAX]}"
 
 
 def same_as(text: str) -> int | None:
@@ -88,6 +96,11 @@ def named_types(schema: Any) -> Iterator[Mapping[str, Any]]:  # noqa: ANN401  # 
             yield from named_types(schema.get(key, []))
 
 
+def short_name(named: Mapping[str, Any]) -> str:
+    """Return the name of a record or enum without the namespace that may stand before it."""
+    return str(named["name"]).rpartition(".")[2]
+
+
 def branches(schema: Any) -> list[Mapping[str, Any]]:  # noqa: ANN401  # JSON
     """Return the branches of a field's type as objects, null left out."""
     found = schema if isinstance(schema, list) else [schema]
@@ -96,28 +109,35 @@ def branches(schema: Any) -> list[Mapping[str, Any]]:  # noqa: ANN401  # JSON
 
 def _conflicts_with_released(name: str, text: str) -> Iterator[Flaw]:
     """Give what keeps a schema and the released versions from reading each other (FULL_TRANSITIVE)."""
+    found: dict[tuple[str, str, str], list[str]] = {}
     for number, released in released_schemas(name).items():
-        for why in conflicts(text, released):
-            yield Flaw("", f"it cannot read what version {number} wrote: {why}", is_breaking=True)
-        for why in conflicts(released, text):
-            yield Flaw("", f"version {number} cannot read what it writes: {why}", is_breaking=True)
-        symbols = _symbols(json.loads(text))
-        for enum, words in _symbols(json.loads(released)).items():
-            if gone := words - symbols.get(enum, words):
-                lost = f"it lacks {', '.join(sorted(gone))} of version {number}: it would read {UNRECOGNIZED} instead"
-                yield Flaw(enum, lost, is_breaking=True)
+        for place, before, after in _conflicts_with(released, text):
+            found.setdefault((place, before, after), []).append(str(number))
+    for (place, before, after), numbers in found.items():
+        versions = f"version{'s' if len(numbers) > 1 else ''} {', '.join(numbers)}"
+        yield Flaw(place, f"{before}{versions}{after}", is_breaking=True)
+
+
+def _conflicts_with(released: str, text: str) -> Iterator[tuple[str, str, str]]:
+    """Give the place of each conflict with a released version, and what is said before and after its number."""
+    for why in conflicts(text, released):
+        yield "", "it cannot read what ", f" wrote: {why}"
+    for why in conflicts(released, text):
+        yield "", "", f" cannot read what it writes: {why}"
+    symbols = _symbols(json.loads(text))
+    for enum, words in _symbols(json.loads(released)).items():
+        if gone := words - symbols.get(enum, words):
+            yield enum, f"it lacks {', '.join(sorted(gone))} of ", f": it would read {UNRECOGNIZED} instead"
 
 
 def _symbols(schema: Mapping[str, Any]) -> Mapping[str, frozenset[str]]:
-    return {found["name"]: frozenset(found["symbols"]) for found in named_types(schema) if found["type"] == "enum"}
+    return {short_name(found): frozenset(found["symbols"]) for found in named_types(schema) if found["type"] == "enum"}
 
 
 def _broken(schema: Mapping[str, Any]) -> Iterator[Flaw]:
     for found in named_types(schema):
-        name = found["name"]
-        if found.get("namespace", PUBLIC_NAMESPACE) != PUBLIC_NAMESPACE or (
-            found is schema and "namespace" not in found
-        ):
+        name = short_name(found)
+        if _namespace_of(found, None if found is schema else PUBLIC_NAMESPACE) != PUBLIC_NAMESPACE:
             yield Flaw(name, f"its namespace is not {PUBLIC_NAMESPACE}", is_breaking=True)
         if not _TYPE_NAME.fullmatch(name):
             yield Flaw(name, "its name is not written LikeThis", is_breaking=False)
@@ -126,17 +146,23 @@ def _broken(schema: Mapping[str, Any]) -> Iterator[Flaw]:
         yield from _of_enum(found) if found["type"] == "enum" else _of_record(found)
 
 
+def _namespace_of(named: Mapping[str, Any], outer: str | None) -> object:
+    """Return the namespace of a record or enum: before its name, beside it, or that of what it stands in."""
+    before, dot, _ = named["name"].rpartition(".")
+    return before if dot else named.get("namespace", outer)
+
+
 def _of_enum(enum: Mapping[str, Any]) -> Iterator[Flaw]:
     if (*enum["symbols"][:1], enum.get("default")) != (UNRECOGNIZED, UNRECOGNIZED):
         text = f"its first symbol and its default are not {UNRECOGNIZED}: a reader fails over the next new word"
-        yield Flaw(enum["name"], text, is_breaking=True)
+        yield Flaw(short_name(enum), text, is_breaking=True)
     if not all(_SYMBOL.fullmatch(symbol) for symbol in enum["symbols"]):
-        yield Flaw(enum["name"], "a symbol is not written LIKE_THIS", is_breaking=False)
+        yield Flaw(short_name(enum), "a symbol is not written LIKE_THIS", is_breaking=False)
 
 
 def _of_record(record: Mapping[str, Any]) -> Iterator[Flaw]:
     for field in record["fields"]:
-        place = f"{record['name']}.{field['name']}"
+        place = f"{short_name(record)}.{field['name']}"
         yield from (Flaw(place, text, is_breaking=True) for text in _breaking(field))
         yield from (Flaw(place, text, is_breaking=False) for text in _unclear(field))
 
@@ -147,8 +173,12 @@ def _breaking(field: Mapping[str, Any]) -> Iterator[str]:
     if isinstance(kind, list):
         if kind[:1] != ["null"] or len(kind[1:]) != 1 or not has_default or field["default"] is not None:
             yield 'it is not optional as ["null", type] with the default null: it could neither come nor go'
-    elif has_default and (_name_of(kind) not in EMPTY_BY_DEFAULT or field["default"]):
+    elif has_default and _name_of(kind) not in EMPTY:
         yield "it is required and has a default: a value that is absent would look present"
+    elif has_default and field["default"] != EMPTY[_name_of(kind)]:
+        yield f"its default is not {EMPTY[_name_of(kind)]}: no other one says that there is nothing"
+    if field.get("aliases"):
+        yield "it has aliases: released readers do not know them, and would lose its value or take another field's"
 
 
 def _name_of(kind: Any) -> object:  # noqa: ANN401  # JSON

@@ -311,6 +311,20 @@ def with_reference() -> Schema:
     return Schema(text, "AVRO", references=[SchemaReference("onboarding.v1.Subject", "subject", 1)])
 
 
+def test_a_text_that_was_written_as_a_decimal_is_not_read(client: SchemaRegistryClient) -> None:
+    """Avro would read its bytes as text, and whoever got the request's result would find garbage there."""
+    decimal = {"type": "bytes", "logicalType": "decimal", "precision": 9, "scale": 2}
+
+    def change(fields: list[dict[str, Any]]) -> None:
+        next(field for field in fields if field["name"] == "tenant")["type"] = ["null", decimal]
+
+    text = json.dumps(request_schema(change))
+    value = framed(client, REQUESTS, REQUEST)  # Its schema is not that one, and no byte of it is looked at.
+    with pytest.raises(UndecodableMessage, match="/tenant: reads string, written as bytes") as caught:
+        decoder(FailingClient(Schema(text, "AVRO"))).decode(REQUESTS, value)
+    assert caught.value.reason == "incompatible-schema"
+
+
 def test_references_of_a_writer_are_followed(client: SchemaRegistryClient) -> None:
     """Upstream may keep the subject in a schema of its own."""
     subject = next(

@@ -199,37 +199,6 @@ def test_internal_formats_read_each_other() -> None:
             assert conflicts(*texts) == (), record
 
 
-def field(kind: object) -> str:
-    """Return a record with one field of that type."""
-    return json.dumps({"type": "record", "name": "R", "fields": [{"name": "a", "type": kind}]})
-
-
-MILLIS, MICROS = ({"type": "long", "logicalType": f"timestamp-{unit}"} for unit in ("millis", "micros"))
-CENTS, MILLS = ({"type": "bytes", "logicalType": "decimal", "precision": 9, "scale": scale} for scale in (2, 3))
-
-
-@pytest.mark.parametrize(
-    "reader, writer, is_compatible",
-    [
-        (MICROS, MICROS, True),
-        (MICROS, MILLIS, False),
-        (MICROS, "long", False),
-        (["null", MICROS], ["null", MILLIS], False),
-        ({"type": "array", "items": MICROS}, {"type": "array", "items": MILLIS}, False),
-        ({"type": "map", "values": MICROS}, {"type": "map", "values": MICROS}, True),
-        (CENTS, MILLS, False),
-        (CENTS, {**CENTS, "precision": 12}, False),
-        (CENTS, CENTS, True),
-        ({"type": "string", "logicalType": "uuid"}, "string", False),
-        ("long", "int", True),
-        ("int", "long", False),
-    ],
-)
-def test_a_changed_unit_is_a_conflict(reader: object, writer: object, *, is_compatible: bool) -> None:
-    """Avro's own checker does not look at logical types, where a change would move every instant silently."""
-    assert (conflicts(field(reader), field(writer)) == ()) is is_compatible
-
-
 Change = Callable[[dict[str, Any]], object]
 
 
@@ -244,12 +213,12 @@ def added(**more: object) -> Change:
     return lambda schema: schema["fields"].append({**good, **more})
 
 
-def set_in(name: str, **more: object) -> Change:
+def set_in(name: str, /, **more: object) -> Change:
     """Return the change that sets members of a field."""
     return lambda schema: fields_of(schema)[name].update(more)
 
 
-def typed(name: str, **more: object) -> Change:
+def typed(name: str, /, **more: object) -> Change:
     """Return the change that sets members of a field's type, null left aside."""
 
     def change(schema: dict[str, Any]) -> None:
@@ -282,18 +251,30 @@ SHOUTED = {**STATUS, "symbols": ["UNRECOGNIZED", "red"], "default": "UNRECOGNIZE
 @pytest.mark.parametrize(
     "change, place, text, is_breaking",
     [
-        (set_in("finishedAt", type=MILLIS), "", "it cannot read what version 1 wrote: /finishedAt:long", True),
-        (set_in("finishedAt", type="long"), "", "version 2 cannot read what it writes: /finishedAt:long", True),
-        (typed("startedAt", logicalType="timestamp-millis"), "", "version 1 cannot read what it writes: /start", True),
-        (set_in("eventId", type="string"), "", "it cannot read what version 1 wrote: /eventId:string", True),
-        (without("outcome"), "", "version 1 cannot read what it writes", True),
-        (set_in("attempts", type="string"), "", "it cannot read what version 2 wrote", True),
-        (lambda schema: schema["fields"].append(REQUIRED), "", "it cannot read what version 1 wrote", True),
-        (typed("outcome", symbols=["UNRECOGNIZED", "COMPLETED"]), "Outcome", "it lacks EXPIRED, FAILED", True),
+        (set_in("finishedAt", type=MILLIS), "", "it cannot read what versions 1, 2 wrote: /finishedAt: ", True),
+        (set_in("finishedAt", type="long"), "", "versions 1, 2 cannot read what it writes: /finishedAt", True),
+        (typed("startedAt", logicalType="timestamp-millis"), "", "versions 1, 2 cannot read what it writes: /st", True),
+        (set_in("eventId", type="string"), "", "it cannot read what versions 1, 2 wrote: /eventId: ", True),
+        (without("outcome"), "", "versions 1, 2 cannot read what it writes: /outcome", True),
+        (set_in("attempts", type="string"), "", "it cannot read what versions 1, 2 wrote: /attempts", True),
+        (
+            lambda schema: schema["fields"].append(REQUIRED),
+            "",
+            "it cannot read what versions 1, 2 wrote: /added: is",
+            True,
+        ),
+        (
+            typed("outcome", symbols=["UNRECOGNIZED", "COMPLETED"]),
+            "Outcome",
+            "it lacks EXPIRED, FAILED, NOT_STARTED",
+            True,
+        ),
         (lambda schema: schema.update(name="Finished"), "", "it is none of the public records", True),
         (lambda schema: schema.update(type="recrd"), "", "it is no valid Avro schema that stands on its own", True),
         (lambda schema: schema.update(namespace="other"), "OnboardingFinished", "namespace is not onboarding.v1", True),
         (lambda schema: schema.pop("namespace"), "OnboardingFinished", "namespace is not onboarding.v1", True),
+        (lambda schema: schema.update(name="acme.OnboardingFinished"), "OnboardingFinished", "its namespace is", True),
+        (typed("completedBy", name="acme.Witness"), "Witness", "its namespace is not onboarding.v1", True),
         (lambda schema: schema.pop("doc"), "OnboardingFinished", "its doc is no sentence", False),
         (typed("completedBy", namespace="other"), "Witness", "namespace is not onboarding.v1", True),
         (typed("completedBy", doc="Who told"), "Witness", "its doc is no sentence", False),
@@ -307,13 +288,24 @@ SHOUTED = {**STATUS, "symbols": ["UNRECOGNIZED", "red"], "default": "UNRECOGNIZE
         (added(type="null"), "OnboardingFinished.added", "it is required and has a default", True),
         (added(type=[]), "OnboardingFinished.added", "it is not optional as", True),
         (added(type=["null", WORDLESS]), "Colour", "its default are not UNRECOGNIZED", True),
-        (set_in("attributes", default={"a": "b"}), "OnboardingFinished.attributes", "required and has a default", True),
+        (set_in("attributes", default={"a": "b"}), "OnboardingFinished.attributes", "its default is not {}", True),
+        (set_in("attributes", default=[]), "OnboardingFinished.attributes", "its default is not {}", True),
+        (set_in("attributes", default=0), "OnboardingFinished.attributes", "its default is not {}", True),
+        (set_in("candidates", default={}), "OnboardingFinished.candidates", "its default is not []", True),
+        (set_in("tenant", name="client", aliases=["tenant"]), "OnboardingFinished.client", "it has aliases", True),
+        (set_in("tenant", type=DECIMAL), "", "versions 1, 2 cannot read what it writes: /tenant: reads string", True),
+        (set_in("tenant", type=["null", "bytes"]), "", "which may be no UTF-8", True),
         (added(name="Added"), "OnboardingFinished.Added", "its name is not written likeThis", False),
         (added(doc="No sentence"), "OnboardingFinished.added", "its doc is no sentence", False),
         (without("tenant", "doc"), "OnboardingFinished.tenant", "its doc is no sentence", False),
         (added(name="addedAt"), "OnboardingFinished.addedAt", "exactly when it is timestamp-micros", False),
         (set_in("seenAt", doc=1), "OnboardingFinished.seenAt", "its doc does not say UTC", False),
-        (lambda schema: schema.update(type="error"), "", "it is no valid Avro schema that stands on its own", True),
+        (
+            lambda schema: schema.update(type="error"),
+            "",
+            "versions 1, 2 cannot read what it writes: /: reads record",
+            True,
+        ),
         (set_in("seenAt", doc="When it ended."), "OnboardingFinished.seenAt", "its doc does not say UTC", False),
         (added(**{"confluent:tags": ["SECRET"]}), "OnboardingFinished.added", 'are not ["PII"]', False),
         (without("decision", "confluent:tags"), "OnboardingFinished.decision", "it holds personal data and", False),
@@ -337,6 +329,8 @@ def test_a_broken_rule_is_found(change: Change, place: str, text: str, *, is_bre
         without("tenant"),
         typed("outcome", symbols=["UNRECOGNIZED", *model.Outcome, "WITHDRAWN"]),
         set_in("tenant", doc="It may be said in another way."),
+        lambda schema: schema.update(name=f"{schema.pop('namespace')}.{schema['name']}"),
+        typed("outcome", name="onboarding.v1.Outcome"),
     ],
 )
 def test_what_may_change_breaks_no_rule(change: Change) -> None:
@@ -345,6 +339,33 @@ def test_what_may_change_breaks_no_rule(change: Change) -> None:
     change(schema)
     assert flaws(json.dumps(schema)) == ()
     assert same_as(json.dumps(schema)) is None
+
+
+def test_a_conflict_is_told_once_for_all_versions() -> None:
+    """Two sentences, one for each direction, whatever the number of versions."""
+    schema = json.loads(public_schema("OnboardingFinished"))
+    set_in("attempts", type="string")(schema)
+    assert [flaw.text for flaw in flaws(json.dumps(schema))] == [
+        "it cannot read what versions 1, 2 wrote: /attempts: reads string, written as int",
+        "versions 1, 2 cannot read what it writes: /attempts: reads int, written as string",
+    ]
+
+
+@pytest.mark.parametrize(
+    "text, cause",
+    [
+        ("\ufeff{}", "JSONDecodeError: Unexpected UTF-8 BOM (decode using utf-8-sig): line 1 column 1 (char 0)"),
+        ("", "JSONDecodeError: Expecting value: line 1 column 1 (char 0)"),
+        ('{"type": "recrd"}', "SchemaParseException: Undefined type: recrd"),
+        (
+            '{"type": "array", "items": {"type": "map", "values": "Later"}}',
+            "SchemaParseException: Could not make an Avro Schema object from Later",
+        ),
+    ],
+)
+def test_what_is_no_schema_is_told_with_its_cause(text: str, cause: str) -> None:
+    """The innermost one: what is around it repeats the file."""
+    assert [flaw.text for flaw in flaws(text)] == [f"it is no valid Avro schema that stands on its own: {cause}"]
 
 
 def test_the_document_shows_the_fields_as_they_are() -> None:
