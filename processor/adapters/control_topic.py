@@ -9,13 +9,15 @@ import json
 import threading
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, Final, Self
+from typing import Final, Self
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
 
 from processor.adapters.acked_producer import AckedProducer
 from processor.adapters.pauses import PauseReason, Standing
+from processor.adapters.topic_reader import END_OF_PARTITION, place_of, record_of
 from processor.core.model import Instant
+from processor.engine.ports import InputRecord
 from processor.errors import BrokerUnavailable, UndecodableMessage
 from processor.kafka_config import Config
 
@@ -126,19 +128,19 @@ class ControlTopic:
         with _Reader(self._topic, self._config, self._positions) as reader:
             while not self._is_stopped.is_set():
                 self._say()
-                message = reader.poll()
-                if message is not None:
-                    self._take(message)
+                record = reader.poll()
+                if record is not None:
+                    self._take(record)
                 if reader.trouble:
                     self._trouble(reader.trouble)
                 if reader.is_at_end and not self.is_read:
                     self._tell_history()
 
-    def _take(self, message: Message) -> None:
-        self._positions[_partition(message)] = _offset(message) + 1
+    def _take(self, record: InputRecord) -> None:
+        self._positions[record.partition] = record.offset + 1
         self._alarmed = ""
         try:
-            workflow, standing = _read(message)
+            workflow, standing = _read(record)
         except UndecodableMessage as error:
             self._trouble(error.reason)
             return
@@ -188,11 +190,11 @@ def read_standings(topic: str, reader: Config, timeout_s: float = 10.0) -> Mappi
             while not records.is_at_end:
                 if time.monotonic() >= give_up_at_s:
                     raise BrokerUnavailable(f"{topic} could not be read to its end in {timeout_s:g} s")
-                message = records.poll()
+                record = records.poll()
                 if records.trouble == REFUSED:
                     raise BrokerUnavailable(f"{topic} cannot be read: {REFUSED}")
-                if message is not None:
-                    _put(standings, message)
+                if record is not None:
+                    _put(standings, record)
     except KafkaException as error:
         raise BrokerUnavailable(f"{topic} cannot be read: {error.args[0].name()}") from error
     return standings
@@ -261,7 +263,7 @@ class _Reader:
         """Whether every partition has been read to an end that was seen after the start."""
         return not self._behind
 
-    def poll(self) -> Message | None:
+    def poll(self) -> InputRecord | None:
         """Return the record that came, if one did; `trouble` then names what the broker complains of, or is empty."""
         self.trouble = ""
         message = self._consumer.poll(POLL_S)
@@ -269,11 +271,12 @@ class _Reader:
             return None
         error = message.error()
         if error is None:
-            return message
+            return record_of(message)
         if error.fatal():
             raise KafkaException(error)
-        if error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001  # public by use
-            self._behind.discard(_partition(message))
+        if error.code() == END_OF_PARTITION:
+            (_, partition), _ = place_of(message)
+            self._behind.discard(partition)
         else:
             self.trouble = error.name()
         return None
@@ -293,20 +296,19 @@ class _Reader:
         self._consumer.close()
 
 
-def _read(message: Message) -> tuple[str, Standing | None]:
-    key, value = message.key(), message.value()
-    if not isinstance(key, bytes):
+def _read(record: InputRecord) -> tuple[str, Standing | None]:
+    if record.key is None:
         raise UndecodableMessage("null-key", "a control record names no workflow")
     try:
-        workflow = key.decode()
+        workflow = record.key.decode()
     except UnicodeDecodeError:
         raise UndecodableMessage("malformed", "the key of a control record is no text") from None
-    return workflow, None if value is None else decode_standing(workflow, _bytes(value))
+    return workflow, None if record.value is None else decode_standing(workflow, record.value)
 
 
-def _put(standings: dict[str, Standing], message: Message) -> None:
+def _put(standings: dict[str, Standing], record: InputRecord) -> None:
     try:
-        workflow, standing = _read(message)
+        workflow, standing = _read(record)
     except UndecodableMessage:
         return
     if standing is None:
@@ -317,19 +319,3 @@ def _put(standings: dict[str, Standing], message: Message) -> None:
 
 def _send(producer: AckedProducer, topic: str, standing: Standing) -> None:
     producer.send_now(topic, standing.workflow.encode(), encode_standing(standing))
-
-
-def _bytes(value: Any) -> bytes:  # noqa: ANN401  # the library says bytes or text
-    return value if isinstance(value, bytes) else str(value).encode()
-
-
-def _partition(message: Message) -> int:
-    partition = message.partition()
-    assert partition is not None, "what a broker sent has a partition"
-    return partition
-
-
-def _offset(message: Message) -> int:
-    offset = message.offset()
-    assert offset is not None, "what a broker sent has an offset"
-    return offset

@@ -24,7 +24,7 @@ from confluent_kafka import (
 from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]  # exported, but not said so
 
 from processor.adapters.kafka_trouble import Trouble
-from processor.adapters.topic_reader import record_of
+from processor.adapters.topic_reader import END_OF_PARTITION, record_of
 from processor.engine.ports import InputRecord, OutputRecord
 from processor.errors import BrokerUnavailable, FatalError
 from processor.kafka_config import Config
@@ -157,7 +157,7 @@ class RelocationKafka:
 
     def _offset(self, message: Message) -> int:
         error, offset = message.error(), message.offset()
-        if error is not None and error.code() != KafkaError._PARTITION_EOF:  # noqa: SLF001  # public by use
+        if error is not None and error.code() != END_OF_PARTITION:
             raise self._trouble.because(f"reading {message.topic()}", error)
         if offset is None:
             raise BrokerUnavailable("a record came without its place")

@@ -11,6 +11,7 @@ from processor.adapters.kafka_trouble import Trouble
 from processor.engine.ports import InputRecord
 from processor.errors import BrokerUnavailable, FatalError
 
+END_OF_PARTITION = KafkaError._PARTITION_EOF  # noqa: SLF001  # public by use
 BATCH = 1_000
 IDLE_S = 0.2
 SILENCE_S_MAX = 30.0  # Nothing at all came for so long: the broker is gone.
@@ -66,7 +67,7 @@ class TopicReader:
             if silent_s > SILENCE_S_MAX:
                 raise self._trouble.because("reading", TimeoutError())
             for message in items:
-                part, offset = _place(message)
+                part, offset = place_of(message)
                 is_end, end = message.error() is not None, self._ends.get(part, 0)
                 if not is_end and offset < end:
                     yield record_of(message)
@@ -87,7 +88,7 @@ class TopicReader:
         messages = self._consumer.consume(BATCH, IDLE_S)
         for message in messages:
             error = message.error()
-            if error is not None and error.code() != KafkaError._PARTITION_EOF:  # noqa: SLF001  # public by use
+            if error is not None and error.code() != END_OF_PARTITION:
                 raise self._trouble.because(f"reading {message.topic() or 'any topic'}", error)
         return messages
 
@@ -124,7 +125,8 @@ class TopicReader:
             raise self._trouble.because("offsets of the topic", error) from error
 
 
-def _place(message: Message) -> tuple[tuple[str, int], int]:
+def place_of(message: Message) -> tuple[tuple[str, int], int]:
+    """Return topic and partition, and the offset, of a record or an end; raises BrokerUnavailable without them."""
     topic, partition, offset = message.topic(), message.partition(), message.offset()
     if topic is None or partition is None or offset is None:
         raise BrokerUnavailable("a record came without its place")
@@ -133,7 +135,7 @@ def _place(message: Message) -> tuple[tuple[str, int], int]:
 
 def record_of(message: Message) -> InputRecord:
     """Return a record as the engine's value; raises BrokerUnavailable when it came without its place."""
-    (topic, partition), offset = _place(message)
+    (topic, partition), offset = place_of(message)
     given: Any = message.headers() or ()  # Pairs of text and bytes, whatever the stubs allow.
     headers = tuple((name, value or b"") for name, value in given)
     return InputRecord(topic, partition, offset, message.key(), message.value(), headers, message.timestamp()[1])
