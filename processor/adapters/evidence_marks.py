@@ -9,10 +9,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 import structlog
-from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, TopicPartition
+from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
-from processor.adapters.kafka import read_offset
+from processor.adapters.group_offsets import committed_offsets, read_offset
 from processor.core.messages import AwaitEvidence, EvidenceJudged
 from processor.engine.ports import Answer, Call, Caller, Owned, Ticket
 from processor.errors import BrokerUnavailable
@@ -41,14 +41,12 @@ class EvidenceMarks:
             found = self._admin.list_topics(self._topic, timeout=self._request_s).topics[self._topic]
             if found.error is not None or not found.partitions:
                 raise BrokerUnavailable(f"the broker does not tell the partitions of {self._topic}")
-            asked = [TopicPartition(self._topic, number) for number in found.partitions]
-            request = [ConsumerGroupTopicPartitions(self._group_id, asked)]
-            answer = self._admin.list_consumer_group_offsets(request, request_timeout=self._request_s)
-            parts = answer[self._group_id].result(self._request_s).topic_partitions
-        except (KafkaException, TimeoutError) as error:
-            raise BrokerUnavailable(f"the marks of {self._group_id} cannot be read") from error
+        except KafkaException as error:
+            raise BrokerUnavailable(f"the partitions of {self._topic} cannot be read") from error
+        numbers = [*found.partitions]
+        parts = committed_offsets(self._admin, self._group_id, self._topic, numbers, self._request_s)
         marks = [read_offset(part).mark if part.error is None else 0 for part in parts]
-        return min(marks, default=0) if len(marks) == len(asked) else 0
+        return min(marks, default=0) if len(marks) == len(numbers) else 0
 
 
 class EvidenceCaller:

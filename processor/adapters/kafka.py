@@ -23,6 +23,7 @@ from confluent_kafka import (
 )
 from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]  # exported, but not said so
 
+from processor.adapters.group_offsets import committed_offsets, offset_metadata, partitions_told, read_offset
 from processor.adapters.transactions import Transactions
 from processor.engine.ports import EndReached, InputRecord, Listener, Outcome, OutputRecord, Position
 from processor.errors import BrokerUnavailable, FatalError
@@ -218,6 +219,12 @@ class KafkaLog:
             self._partitions = len(found.partitions)
         return self._partitions
 
+    def partitions_before(self) -> int | None:
+        """Return how many partitions the input topic had when the group committed; raises BrokerUnavailable."""
+        topic, numbers = self._config.input_topic, range(self.partitions())
+        group_id = self._config.consumer["group.id"]
+        return partitions_told(committed_offsets(self._admin, group_id, topic, numbers, self._config.request_s))
+
     def _bounds(self, topic: str, partition: int) -> tuple[int, int]:
         try:
             return self._asked_bounds(topic, partition)
@@ -281,8 +288,9 @@ class KafkaLog:
         membership: Any,  # noqa: ANN401  # librdkafka's opaque metadata
     ) -> tuple[Outcome, Mapping[int, int]]:
         """Publish records and positions in one transaction; see `engine.ports.Log`."""
+        partitions = self.partitions()
         offsets = [
-            TopicPartition(self._config.input_topic, number, position.offset, offset_metadata(position))
+            TopicPartition(self._config.input_topic, number, position.offset, offset_metadata(position, partitions))
             for number, position in positions.items()
         ]
         return self._transactions.transact(records, offsets, membership)
@@ -375,17 +383,6 @@ def _position(part: TopicPartition) -> Position | None:
     if part.error is not None:
         raise BrokerUnavailable(f"committed offset of {part.topic}[{part.partition}]: {part.error.name()}")
     return read_offset(part) if part.offset >= 0 else None
-
-
-def offset_metadata(position: Position) -> str:
-    """Return what stands beside a committed offset: the token, and the mark where one is kept."""
-    return f"{position.token} {position.mark}" if position.mark else position.token
-
-
-def read_offset(part: TopicPartition) -> Position:
-    """Return the position that a committed offset and its metadata say."""
-    token, _, mark = (part.metadata or "").partition(" ")
-    return Position(part.offset, token, int(mark) if mark.isdecimal() else 0)
 
 
 def _name(error: KafkaException) -> str:

@@ -447,7 +447,7 @@ class Member:
         self._pending.begin(partition)
 
     def _stop_partition(self, partition: Partition, why: str) -> None:
-        partition.phase = Phase.STOPPED
+        partition.stop(why)
         self._log.pause([partition.owned.partition])
         self._observer.stopped(partition.owned.partition, why)
 
@@ -469,6 +469,11 @@ class Member:
         """Whether the group has us, and every partition in our hands is restored and running."""
         phases = [partition.phase for partition in list(self.partitions.values())]
         return self._has_joined and all(phase is Phase.RUNNING for phase in phases)
+
+    def why_stopped(self) -> str | None:
+        """Say what stopped the first of the partitions that stopped; None while none has."""
+        stopped = (partition.why_stopped for partition in list(self.partitions.values()))
+        return next(filter(None, stopped), None)
 
     def _balance_intake(self) -> None:
         """Pause intake while commits are blocked or too much is on its way; resume at four fifths."""

@@ -84,6 +84,7 @@ class Partition:
     ) -> None:
         self.owned = owned
         self.phase = Phase.RESTORING
+        self.why_stopped: str | None = None
         self.token = ""
         self.read_to = 0
         self.counts = [0] * (len(machine.gauges) + 1)  # The last one counts parked facts.
@@ -104,6 +105,10 @@ class Partition:
         self._unjudged: dict[str, int] = {}  # Committed parts of that class, the oldest first -> came after when.
         self._whole_at = 0  # All that had come before this instant was committed; what is read now came later.
         self._sealed_at = 0  # The same, once the transaction under way is committed.
+
+    def stop(self, why: str) -> None:
+        """Work no more until a person has done what `why` says, or another build is here."""
+        self.phase, self.why_stopped = Phase.STOPPED, why
 
     # --- state -----------------------------------------------------------------------------------------------
 

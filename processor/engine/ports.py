@@ -288,6 +288,13 @@ class Log(Protocol):
         """Return how many partitions the input topic has; raises BrokerUnavailable."""
         ...
 
+    def partitions_before(self) -> int | None:
+        """Return how many the input topic had when the group last committed, None where it does not say.
+
+        Raises BrokerUnavailable.
+        """
+        ...
+
     def state_bounds(self, partition: int) -> tuple[int, int]:
         """Return first offset and high watermark of the state partition; raises BrokerUnavailable."""
         ...

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from processor.engine.entries import POSITION_KEY, SEAL_KEY, StoredPosition, position_in, unpack
-from processor.engine.partition import EVIDENCE_WAIT_MS, Partition, Phase
+from processor.engine.partition import EVIDENCE_WAIT_MS, Partition
 from processor.engine.ports import (
     Change,
     Checkpoint,
@@ -130,7 +130,7 @@ class Restorer:
             self._stop(restore.partition, error)
 
     def _stop(self, partition: Partition, error: StateUnreadable) -> None:
-        partition.phase = Phase.STOPPED
+        partition.stop(str(error))
         self._observer.stopped(partition.owned.partition, str(error))
 
     def _read(self, item: InputRecord | EndReached) -> None:
@@ -160,13 +160,14 @@ class Restorer:
             return None
         try:
             low, high = self._log.bounds(number)
-            partitions = self._log.partitions()
+            partitions, before = self._log.partitions(), self._log.partitions_before()
         except BrokerUnavailable:
             return None
         self._flush(restore)
         self._log.state_stop(number)
         del self._restores[number]
         try:
+            check_partitions(number, partitions, before)
             self._place(restore, low, high, partitions)
         except StateUnreadable as error:
             self._stop(restore.partition, error)
@@ -190,6 +191,25 @@ class Restorer:
         self._log.read_from(partition.owned.partition, offset)
 
 
+def check_partitions(number: int, now: int, before: int | None) -> None:
+    """Raise StateUnreadable where the input topic has other partitions than when the group committed (None: never).
+
+    A partition that was added holds no position that could tell, and would take up keys whose state lies elsewhere;
+    one that was added while this process ran is not among those that it counted.
+    """
+    if before is not None and before != now:
+        raise _other_partitions(now, before)
+    if number >= now:
+        raise _other_partitions(number + 1, now)
+
+
+def _other_partitions(now: int, before: int) -> StateUnreadable:
+    return StateUnreadable(
+        f"the input topic has {now} partitions but the state was written for {before}: keyed state cannot follow; use "
+        "new topics (`processor topics migrate`)",
+    )
+
+
 def start_of(stored: StoredPosition | None, committed: Position | None, low: int, high: int, partitions: int) -> int:
     """Return the offset to go on from; raises StateUnreadable, with what to do, when going on could lose or repeat.
 
@@ -203,10 +223,7 @@ def start_of(stored: StoredPosition | None, committed: Position | None, low: int
     if stored is None:
         return low
     if stored.partitions != partitions:
-        raise StateUnreadable(
-            f"the input topic has {partitions} partitions but the state was written for {stored.partitions}: keyed "
-            "state cannot follow; use new topics (`processor topics migrate`)",
-        )
+        raise _other_partitions(partitions, stored.partitions)
     if committed is not None and committed.offset > stored.offset:
         raise StateUnreadable(
             f"the group committed offset {committed.offset} but the state stands at {stored.offset}: state was lost",

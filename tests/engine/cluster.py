@@ -154,6 +154,7 @@ class Cluster:
         self.input_topic = input_topic
         self.state_topic = state_topic
         self.state_id = "first"
+        self.partitions_before: int | None = None
         self.group = Group(partitions, rng)
         self.is_down = False
         self.topics: dict[str, list[PartitionLog]] = {}

@@ -9,7 +9,7 @@ import pytest
 from processor.engine.entries import POSITION_KEY, SEAL_KEY, StoredPosition, pack, position_entry, storage_key
 from processor.engine.partition import Partition, Phase
 from processor.engine.ports import Change, Checkpoint, Entry, OutputRecord, Owned, Position
-from processor.engine.restore import CHECKPOINT_AGE_MAX_MS, Restorer, start_of
+from processor.engine.restore import CHECKPOINT_AGE_MAX_MS, Restorer, check_partitions, start_of
 from processor.engine.seals import Seal, SealKind, seal_value
 from processor.errors import StateUnreadable
 from tests.engine.cluster import Cluster
@@ -54,6 +54,19 @@ def test_a_contradiction_stops_the_partition(  # noqa: PLR0913, PLR0917  # the c
     """Going on would lose or repeat something: a person must look, and the text says what is wrong."""
     with pytest.raises(StateUnreadable, match=why):
         start_of(stored, committed, low, high, partitions)
+
+
+@pytest.mark.parametrize("number,now,before", [(5, 8, 4), (0, 8, 4), (5, 4, None)])
+def test_a_partition_that_was_added_is_not_begun(number: int, now: int, before: int | None) -> None:
+    """It holds nothing, so it would take every key that it is sent for a new one."""
+    with pytest.raises(StateUnreadable, match="use new topics"):
+        check_partitions(number, now, before)
+
+
+@pytest.mark.parametrize("before", [None, 4])
+def test_a_partition_that_was_always_there_is_begun(before: int | None) -> None:
+    """Also where the group never committed, or a build of before did."""
+    check_partitions(3, 4, before)
 
 
 class Calm:
@@ -220,6 +233,15 @@ def test_state_of_a_newer_build_stops_that_partition_only() -> None:
     assert setting.turns(most=20) == []
     assert partition.phase is Phase.STOPPED
     assert not setting.restorer.is_busy
+
+
+def test_a_partition_beside_one_that_was_written_for_fewer_is_not_read() -> None:
+    """The group remembers for how many it committed; what the new partition's state topic says is nothing at all."""
+    setting = Setting()
+    setting.cluster.partitions_before = 2
+    partition = setting.begin()
+    assert setting.turns(most=20) == []
+    assert partition.phase is Phase.STOPPED
 
 
 def test_a_sealed_partition_stops_and_says_why_until_the_seal_is_lifted() -> None:

@@ -16,7 +16,17 @@ FIRST, COUNT = (int(number) for number in os.environ.get("SIMULATION_SEEDS", "10
 # Each is a place where a process may die or stand still for longer than its session lasts.
 POINTS = {
     *("assign", "assigned", "revoke", "revoked", "lost", "close", "closed", "poll", "read_from", "wait"),
-    *("committed", "bounds", "partitions", "state_bounds", "state_id", "state_start", "state_poll", "end_transaction"),
+    *(
+        "committed",
+        "bounds",
+        "partitions",
+        "partitions_before",
+        "state_bounds",
+        "state_id",
+        "state_start",
+        "state_poll",
+        "end_transaction",
+    ),
     *("transact", "transact: produced", "transact: offsets sent", "transact: unknown", "transact: committed"),
     *("end_transaction: ended", "publish_evidence", "evidence published"),
     *("store: open", "store: write", "store: written", "calls: start", "calls: one started", "calls: forget"),

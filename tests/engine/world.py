@@ -217,6 +217,11 @@ class FakeLog:
         self._ask("partitions")
         return self._cluster.partitions
 
+    def partitions_before(self) -> int | None:
+        """Return the number of partitions when the group committed."""
+        self._ask("partitions_before")
+        return self._cluster.partitions_before
+
     def state_bounds(self, partition: int) -> tuple[int, int]:
         """Return bounds of the state."""
         self._ask("state_bounds")
