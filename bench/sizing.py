@@ -37,7 +37,7 @@ DAY_S = 86_400
 NEVER_MS = "86000000..86400000"  # A workflow that runs until the measurement is over.
 RATES = (1, 10, 50, 200)
 WINDOWS_D = (10, 15, 38)
-SIZING = ("requests/s", "window", "remembered", "state", "takeover", "new pod", "pods", "partitions")
+SIZING = ("requests/s", "window", "remembered", "state", "disk a pod", "takeover", "new pod", "pods", "partitions")
 # One process decides and calls on one core; half of it stays free for peaks, rebalances and restores.
 USED_SHARE = 0.5
 # Less than this in one partition keeps a takeover short.
@@ -183,6 +183,8 @@ def rows(remembered: Weight, entries_a_second: float, events_a_cpu_s: float) -> 
                 f"{window_d} d",
                 f"{requests / 1e6:.1f} M",
                 f"{requests * remembered.kib / 1024**2:.1f} GiB",
+                # One pod is away, and compactions need as much again.
+                f"{2 * requests * remembered.kib / 1024**2 / (pods - 1):.1f} GiB",
                 f"{entries / partitions / entries_a_second:.0f} s",
                 f"{entries / pods / entries_a_second / 60:.1f} min",
                 f"{pods}",

@@ -6,6 +6,8 @@
 {{- $problems = append $problems (printf "objects would be called %s-…, and Kubernetes refuses a Service of that name; set fullnameOverride to lower-case letters, digits and hyphens, a letter first" $fullname) }}
 {{- end }}
 {{- $problems = concat $problems (include "onboarding-processor.addressProblems" . | fromJsonArray) }}
+{{- $problems = concat $problems (include "onboarding-processor.serviceProblems" . | fromJsonArray) }}
+{{- $problems = concat $problems (include "onboarding-processor.rolloutProblems" . | fromJsonArray) }}
 {{- toJson (concat $problems (include "onboarding-processor.volumeProblems" . | fromJsonArray)) }}
 {{- end }}
 
@@ -89,6 +91,38 @@
 {{- $problems = append $problems (printf "extraVolumeMounts: something is mounted at %s already; choose another place" $path) }}
 {{- end }}
 {{- $paths = append $paths $path }}
+{{- end }}
+{{- toJson $problems }}
+{{- end }}
+
+{{/* A Service that would not take what it is told. */}}
+{{- define "onboarding-processor.serviceProblems" -}}
+{{- $problems := list }}
+{{- $service := .Values.ingestor.service }}
+{{- if and $service.externalTrafficPolicy (eq $service.type "ClusterIP") }}
+{{- $problems = append $problems "ingestor.service.externalTrafficPolicy means nothing for a ClusterIP; set ingestor.service.type, or unset it" }}
+{{- end }}
+{{- if and $service.loadBalancerSourceRanges (ne $service.type "LoadBalancer") }}
+{{- $problems = append $problems (printf "ingestor.service.loadBalancerSourceRanges would let in everybody, since type is %s; set ingestor.service.type to LoadBalancer, or unset them" $service.type) }}
+{{- end }}
+{{- toJson $problems }}
+{{- end }}
+
+{{/* Rollouts that could not end, and annotations that would be there twice. */}}
+{{- define "onboarding-processor.rolloutProblems" -}}
+{{- $problems := list }}
+{{- range $role := include "onboarding-processor.workloads" . | fromJsonArray }}
+{{- $values := index $.Values $role }}
+{{- $ready := $values.minReadySeconds | default 0 | int }}
+{{- $deadline := $values.progressDeadlineSeconds | default 600 | int }}
+{{- if and (le $deadline $ready) (not (include "onboarding-processor.isPersistent" (dict "root" $ "role" $role))) }}
+{{- $problems = append $problems (printf "%s.progressDeadlineSeconds: %d is no more than %s.minReadySeconds, and no rollout would end; raise it" $role $deadline $role) }}
+{{- end }}
+{{- range $annotation := list "checksum/settings" "checksum/workflows" }}
+{{- if hasKey ($values.podAnnotations | default dict) $annotation }}
+{{- $problems = append $problems (printf "%s.podAnnotations: %s is the chart's own; leave it out" $role $annotation) }}
+{{- end }}
+{{- end }}
 {{- end }}
 {{- toJson $problems }}
 {{- end }}

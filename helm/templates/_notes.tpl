@@ -53,6 +53,11 @@
 {{- end }}
 {{- end }}
 {{- end }}
+{{- range $setting, $port := dict "settings.webhook.port" .Values.settings.webhook.port "settings.ops.port" .Values.settings.ops.port "simulator.port" .Values.simulator.port }}
+{{- if lt (int $port) 1024 }}
+{{- $warnings = append $warnings (printf "%s is %d: below 1024, and on some nodes a user without capabilities may not open such a port. Choose a higher one; ingestor.service.port can be any." $setting (int $port)) }}
+{{- end }}
+{{- end }}
 {{- if ne .Values.ingestor.service.type "ClusterIP" }}
 {{- $warnings = append $warnings (printf "ingestor.service.type is %s, so the webhook port is open without TLS, unless something before it ends TLS." .Values.ingestor.service.type) }}
 {{- end }}

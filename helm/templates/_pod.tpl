@@ -99,8 +99,11 @@ securityContext:
 {{- end }}
 {{- end }}
 
-{{/* Which nodes a pod may run on. Takes the values of what it is a pod of. */}}
+{{/* Which nodes a pod may run on, and before which other pods. Takes the values of what it is a pod of. */}}
 {{- define "onboarding-processor.nodes" -}}
+{{- with .priorityClassName }}
+priorityClassName: {{ . }}
+{{- end }}
 {{- with .nodeSelector }}
 nodeSelector:
   {{- toYaml . | nindent 2 }}

@@ -17,6 +17,9 @@ spec:
   {{- with $values.minReadySeconds }}
   minReadySeconds: {{ . }}
   {{- end }}
+  {{- with and (not $isPersistent) $values.progressDeadlineSeconds }}
+  progressDeadlineSeconds: {{ . }}
+  {{- end }}
   selector:
     matchLabels:
       {{- include "onboarding-processor.selectorLabels" . | nindent 6 }}
@@ -136,7 +139,7 @@ lifecycle:
   preStop:
     sleep: { seconds: {{ $values.preStopSleepSeconds }} }
 {{- end }}
-{{- with $values.resources }}
+{{- with include "onboarding-processor.resources" . | fromYaml }}
 resources:
   {{- toYaml . | nindent 2 }}
 {{- end }}
@@ -146,6 +149,17 @@ volumeMounts:
   - name: state
     mountPath: /var/lib/processor
   {{- end }}
+{{- end }}
+
+{{/* The resources of a workload's container, as YAML: the disk that its state may fill is asked for. Takes {root, role}. */}}
+{{- define "onboarding-processor.resources" -}}
+{{- $values := index .root.Values .role }}
+{{- $resources := deepCopy ($values.resources | default dict) }}
+{{- $isOnDisk := ne ((.root.Values.settings.state | default dict).store | default "rocksdb") "memory" }}
+{{- if and (ne .role "ingestor") $isOnDisk (not (include "onboarding-processor.isPersistent" .)) }}
+{{- $_ := set $resources "requests" (merge ($resources.requests | default dict) (dict "ephemeral-storage" $values.stateSizeLimit)) }}
+{{- end }}
+{{- toYaml $resources }}
 {{- end }}
 
 {{/* The volumes of a workload. Takes {root, role}. */}}
@@ -175,9 +189,6 @@ topologySpreadConstraints:
   {{- hasKey . "labelSelector" | ternary . (merge (deepCopy .) $own) | list | toYaml | nindent 2 }}
   {{- else }} []
   {{- end }}
-{{- with $values.priorityClassName }}
-priorityClassName: {{ . }}
-{{- end }}
 {{- include "onboarding-processor.nodes" $values }}
 {{- with $values.affinity }}
 affinity:

@@ -213,9 +213,10 @@ def test_an_unused_section_is_not_judged() -> None:
     assert chart().metadata["apiVersion"] == "v2"
 
 
-def test_every_pod_can_be_kept_to_nodes() -> None:
-    """Where nodes are tainted, what tolerates nothing waits for ever: the Job, the test and the simulator too."""
-    nodes = {"nodeSelector": {"pool": "onboarding"}, "tolerations": [{"key": "dedicated", "operator": "Exists"}]}
+def test_every_pod_can_be_kept_to_nodes_and_have_a_priority() -> None:
+    """Where nodes are tainted or full, what has neither waits for ever: the Job, the test and the simulator too."""
+    tolerations = [{"key": "dedicated", "operator": "Exists"}]
+    nodes = {"nodeSelector": {"pool": "onboarding"}, "tolerations": tolerations, "priorityClassName": "important"}
     sections = dict.fromkeys(("submitter", "ingestor", "reconciler", "setupJob", "test", "simulator"), nodes)
     objects = rendered(**merged(merged(NO_PROVIDER, {"setupJob": {"enabled": True}}), sections))
     specs = [template["spec"] for _, template in templates(objects)]

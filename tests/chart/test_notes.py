@@ -117,6 +117,8 @@ RISKS: list[tuple[Values, str]] = [
         {"secrets": {"kafka": {"existingSecret": "user", "keys": {"sasl_username": "user"}}}},
         "security.protocol is plaintext",
     ),
+    ({"settings": merged(TLS, {"webhook": {"port": 443}})}, "settings.webhook.port is 443: below 1024"),
+    ({"settings": merged(TLS, {"ops": {"port": 1023}})}, "settings.ops.port is 1023: below 1024"),
     (merged(NO_PROVIDER, {"settings": TLS}), "no provider is called, and results are invented"),
 ]
 

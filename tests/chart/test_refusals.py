@@ -35,6 +35,23 @@ REFUSALS: list[tuple[Values, str]] = [
     ),
     ({"podMonitor": {"enabled": True, "scrapeTimeout": "31s"}}, "podMonitor.scrapeTimeout: 31s is longer than"),
     ({"serviceMonitor": {"enabled": True, "interval": "9s500ms"}}, "serviceMonitor.scrapeTimeout: 10s is longer than"),
+    (
+        {"submitter": {"progressDeadlineSeconds": 10}},
+        "submitter.progressDeadlineSeconds: 10 is no more than submitter.minReadySeconds, and no rollout would end",
+    ),
+    (
+        {"ingestor": {"podAnnotations": {"checksum/settings": "a"}}},
+        "ingestor.podAnnotations: checksum/settings is the chart's own; leave it out",
+    ),
+    (
+        {"ingestor": {"service": {"externalTrafficPolicy": "Local"}}},
+        "ingestor.service.externalTrafficPolicy means nothing for a ClusterIP",
+    ),
+    (
+        {"ingestor": {"service": {"type": "NodePort", "loadBalancerSourceRanges": ["203.0.113.0/24"]}}},
+        "ingestor.service.loadBalancerSourceRanges would let in everybody, since type is NodePort",
+    ),
+    ({"ingestor": {"service": {"loadBalancerSourceRanges": ["203.0.113.7"]}}}, "loadBalancerSourceRanges/0"),
     ({"extraVolumes": [{"name": "tmp", "emptyDir": {}}]}, "extraVolumes: there is a volume tmp already"),
     ({"extraVolumes": [{"name": "a"}, {"name": "a"}]}, "extraVolumes: there is a volume a already"),
     ({MOUNT: [{"name": "authority", "mountPath": "/a"}]}, "extraVolumeMounts: extraVolumes has no authority"),
