@@ -4,6 +4,7 @@ Only routes that every Confluent-compatible registry has are used: subjects, ver
 compatibility. The processor itself never registers anything; `processor schemas register` does.
 """
 
+import json
 import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -12,10 +13,13 @@ from functools import partial
 from typing import Any, TypeAlias, TypeVar
 
 from avro.errors import AvroException
+from avro.name import Names
+from avro.schema import Schema as AvroSchema
+from avro.schema import make_avsc_object, parse
 from confluent_kafka.schema_registry import Schema, SchemaRegistryClient
 from confluent_kafka.schema_registry.error import SchemaRegistryError
 
-from processor.adapters.compatibility import conflicts
+from processor.adapters.compatibility import differences
 from processor.adapters.schema_files import public_schema
 from processor.errors import RegistryUnavailable
 from processor.settings import SchemaRegistrySettings
@@ -201,27 +205,45 @@ def _level_of(client: SchemaRegistryClient, subject: str) -> str | None:
 
 def _held_unlike(client: SchemaRegistryClient, subject: str, record: str) -> tuple[str, ...]:
     """Return why versions that a subject holds and our schema do not read each other, whatever is enforced there."""
-    ours, found = public_schema(record), []
+    ours, found = parse(public_schema(record)), []
     try:
-        for version in asked(lambda: client.get_versions(subject)):
+        versions = asked(lambda: client.get_versions(subject))
+    except SchemaMissing:  # The subject is new.
+        return ()
+    for version in versions:
+        try:
             held = asked(partial(client.get_version, subject, version))
-            if why := _unlike(ours, held.schema):
-                found.append(f"version {version} and ours do not read each other ({why[0]})")
-    except SchemaMissing:  # The subject is new, or a version was deleted just now.
-        pass
+        except SchemaMissing:  # It was deleted just now.
+            continue
+        if why := _unlike(client, ours, held.schema):
+            found.append(f"version {version} and ours do not read each other ({why[0]})")
     return tuple(found)
 
 
-def _unlike(ours: str, held: Schema) -> tuple[str, ...]:
-    """Return why our schema and the held one do not read each other; one that refers to others is not judged here."""
-    if held.references:
-        return ()
-    if held.schema_type not in {None, "AVRO"} or held.schema_str is None:
+def _unlike(client: SchemaRegistryClient, ours: AvroSchema, held: Schema) -> tuple[str, ...]:
+    """Return why our schema and the held one, with those that it refers to, do not read each other."""
+    if held.schema_type not in {None, "AVRO"}:
         return (f"it is of type {held.schema_type}",)
     try:
-        return (*conflicts(ours, held.schema_str), *conflicts(held.schema_str, ours))
-    except AvroException as error:
+        theirs = _with_references(client, held, Names(), set())
+    except (AvroException, ValueError) as error:
         return (f"its schema is not valid: {type(error).__name__}",)
+    except SchemaMissing:
+        return ("it refers to a schema that the registry does not hold",)
+    return tuple(map(str, (*differences(ours, theirs), *differences(theirs, ours))))
+
+
+def _with_references(
+    client: SchemaRegistryClient, held: Schema, names: Names, met: set[tuple[str, int | None]]
+) -> AvroSchema:
+    """Return a held schema, parsed after those that it refers to, each once; their types are in `names` then."""
+    for reference in held.references or ():
+        subject, version = str(reference.subject), reference.version
+        if (subject, version) not in met:
+            met.add((subject, version))
+            referred = asked(partial(client.get_version, subject, version or "latest"))
+            _with_references(client, referred.schema, names, met)
+    return make_avsc_object(json.loads(held.schema_str or ""), names)
 
 
 def _registered(client: SchemaRegistryClient, finding: Finding) -> Finding:

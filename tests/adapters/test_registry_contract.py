@@ -6,7 +6,7 @@ from typing import Any
 
 import httpx
 import pytest
-from confluent_kafka.schema_registry import Schema, SchemaRegistryClient
+from confluent_kafka.schema_registry import RegisteredSchema, Schema, SchemaReference, SchemaRegistryClient
 from confluent_kafka.schema_registry.error import SchemaRegistryError
 
 from processor.adapters.avro import EventEncoder, RequestDecoder
@@ -237,6 +237,68 @@ def test_a_schema_that_the_registry_refuses_is_reported(client: SchemaRegistryCl
     (finding,) = register(client, {topic: "OnboardingProgressed"})
     assert (finding.verdict, finding.is_good) == (Verdict.INCOMPATIBLE, False)
     assert client.get_versions(subject) == [1, 2]
+
+
+@pytest.mark.registry
+@pytest.mark.parametrize("kind, is_alike", [("string", True), ("int", False)])
+def test_a_held_version_is_judged_with_what_it_refers_to(
+    registry_url: str, topic_prefix: str, kind: str, *, is_alike: bool
+) -> None:
+    """A publisher may keep the subject in a schema of its own; what nobody can read is told all the same."""
+    topics = {f"{topic_prefix}sample": "OnboardingRequested"}
+    whole = json.loads(public_schema("OnboardingRequested"))
+    (place,) = [field for field in whole["fields"] if field["name"] == "subject"]
+    person = {**place["type"][1], "namespace": whole["namespace"]}
+    person["fields"] = [
+        {**field, "type": ["null", kind]} if field["name"] == "email" else field for field in person["fields"]
+    ]
+    place["type"][1] = "onboarding.v1.Subject"
+    with registry_client(registry_url) as client:
+        client.register_schema(f"{topic_prefix}subject", Schema(json.dumps(person), "AVRO"))
+        references = [SchemaReference("onboarding.v1.Subject", f"{topic_prefix}subject", 1)]
+        client.register_schema(f"{topic_prefix}sample-value", Schema(json.dumps(whole), "AVRO", references=references))
+        (finding,) = check(client, topics)
+    unlike = "version 1 and ours do not read each other (/subject/email: reads null or string, written as int)"
+    assert finding.unlike == (() if is_alike else (unlike,))
+
+
+class Referring(SchemaRegistryClient):
+    """A registry whose only version refers to one that is gone."""
+
+    def __init__(self) -> None:
+        """Ask no address."""
+
+    def get_versions(self, *_args: object, **_more: object) -> list[int]:
+        """Hold one version."""
+        return [1]
+
+    def get_version(self, subject_name: str, *_args: object, **_more: object) -> RegisteredSchema:
+        """Return the one that refers to another."""
+        if subject_name != "sample-value":
+            raise SchemaRegistryError(404, 40402, "Version not found")
+        schema = Schema(public_schema("OnboardingRequested"), "AVRO", references=[SchemaReference("S", "gone", 1)])
+        return RegisteredSchema(schema_id=1, guid=None, subject=subject_name, version=1, schema=schema)
+
+    def lookup_schema(self, *_args: object, **_more: object) -> Any:  # noqa: ANN401  # as the library
+        """Have no other one."""
+        raise SchemaRegistryError(404, 40403, "Schema not found")
+
+    def test_compatibility(self, *_args: object, **_more: object) -> bool:
+        """Allow everything."""
+        return True
+
+    def get_compatibility(self, *_args: object, **_more: object) -> str:
+        """Keep the strictest level."""
+        return "FULL_TRANSITIVE"
+
+
+def test_a_version_that_refers_to_what_is_gone_is_told() -> None:
+    """Nobody can read what is written with it."""
+    (finding,) = check(Referring(), {"sample": "OnboardingRequested"})
+    assert finding.verdict is Verdict.INCOMPATIBLE
+    assert finding.unlike == (
+        "version 1 and ours do not read each other (it refers to a schema that the registry does not hold)",
+    )
 
 
 def test_events_go_through_the_registry(client: SchemaRegistryClient, topic: str) -> None:
