@@ -60,7 +60,7 @@ dist/sbom.cdx.json: .cache/sbom/stamp pyproject.toml
 	@touch $@
 
 jars: need-java
-	@if command -v mvn >/dev/null && command -v java >/dev/null; then $(MAKE) -s .cache/jars.stamp .cache/examples-java/stamp; fi
+	@if command -v mvn >/dev/null && command -v java >/dev/null; then $(MAKE) -s .cache/jars.stamp .cache/examples-java/stamp .cache/avro-compiler/stamp; fi
 
 # A folder is used only when the stamp beside it is newer than the versions that the POM pins.
 .cache/jars.stamp: tests/support/jars/pom.xml
@@ -69,8 +69,11 @@ jars: need-java
 	@for try in 1 2 3; do mvn -q -B -C -Dstyle.color=never -f $< process-resources && break; [ $$try != 3 ]; sleep 5; done
 	@touch $@
 
-# What the Java programs to copy are compiled and run with; the plugin is the one that the POM above pins.
+# What the Java programs to copy are compiled and run with, and what makes classes out of the schemas; the plugin is the
+# one that the POM above pins.
 .cache/examples-java/stamp: examples/java/pom.xml
+.cache/avro-compiler/stamp: tests/contracts/java/pom.xml
+.cache/examples-java/stamp .cache/avro-compiler/stamp:
 	@rm -rf $(@D)
 	@for try in 1 2 3; do mvn -q -B -C -Dstyle.color=never -f $< org.apache.maven.plugins:maven-dependency-plugin:2.10:copy-dependencies \
 	  -DincludeScope=runtime -DoutputDirectory=$(CURDIR)/$(@D) && break; [ $$try != 3 ]; sleep 5; done

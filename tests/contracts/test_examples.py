@@ -29,8 +29,11 @@ from tests.support.topics import make_topic
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = ROOT / "examples"
 JARS = ROOT / ".cache" / "examples-java"
+COMPILER = ROOT / ".cache" / "avro-compiler"
+GENERATE = Path(__file__).parent / "java" / "Generate.java"
 README = (EXAMPLES / "README.md").read_text(encoding="utf-8")
 PARTITIONS = 3
+AVRO = re.compile(r"<groupId>org\.apache\.avro</groupId>\s*<artifactId>[\w-]+</artifactId>\s*<version>([^<]+)<")
 
 pytestmark = [pytest.mark.broker, pytest.mark.registry]
 
@@ -87,6 +90,20 @@ def classes(tmp_path_factory: pytest.TempPathFactory) -> str:
         ["javac", "-Xlint:all", "-Werror", "--release", "17", "-d", target, "-cp", path, *sources], check=True
     )
     return f"{target}:{path}"
+
+
+def test_the_classes_that_avro_generates_compile(tmp_path: Path) -> None:
+    """With the version that the examples pin; those of 1.12.1 did not, for results have a field named `result`."""
+    if shutil.which("javac") is None:
+        cannot_run("the classes of the schemas need a compiler: apt-get install openjdk-17-jdk-headless")
+    if not (COMPILER / "stamp").exists():
+        cannot_run("Avro's compiler is not in .cache: run `make jars` (needs Java 17 and Maven)")
+    poms = (GENERATE.parent / "pom.xml", EXAMPLES / "java" / "pom.xml")
+    assert len({version for pom in poms for version in AVRO.findall(pom.read_text(encoding="utf-8"))}) == 1
+    sources, path = tmp_path / "sources", f"{COMPILER}/*"
+    run(["java", "-cp", path, GENERATE, sources, *sorted((ROOT / "schemas").glob("*.avsc"))])
+    run(["javac", "-d", tmp_path / "classes", "-cp", path, *sources.rglob("*.java")])
+    assert (tmp_path / "classes" / "onboarding" / "v1" / "OnboardingFinished.class").exists()
 
 
 def run(command: Sequence[str | Path]) -> str:
