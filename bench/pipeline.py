@@ -24,7 +24,7 @@ from bench.measure import Cost, cost_of
 from tests.support.broker import start_broker
 from tests.support.onboarding import DEFINITION, Request, catalogue
 from tests.support.provider import KEY, SECRET
-from tests.support.worker import ROOT
+from tests.support.root import ROOT
 from tests.support.world import World, world
 
 LATENCY_MS = 50

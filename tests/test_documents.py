@@ -22,8 +22,8 @@ from processor.settings_loading import (
     profile_settings,
 )
 from processor.telemetry import Metrics
+from tests.support.root import ROOT
 
-ROOT = Path(__file__).resolve().parent.parent
 DECISIONS = ROOT / "docs" / "decisions"
 READMES = [ROOT / folder / "README.md" for folder in ("examples", "helm", "kit", "schemas")]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *READMES])

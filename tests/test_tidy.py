@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from processor.telemetry import LOG_EVENTS
+from tests.support.root import ROOT
 
-ROOT = Path(__file__).resolve().parent.parent
 FUNCTION_LINES_MAX = 50
 MODULE_LINES_MAX = 500
 

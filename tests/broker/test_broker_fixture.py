@@ -14,9 +14,8 @@ from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
 from tests.support.broker import RunningBroker
+from tests.support.root import ROOT
 from tests.support.topics import make_topic
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 def topics(broker: RunningBroker) -> set[str]:

@@ -17,9 +17,9 @@ from processor.adapters.schema_files import PUBLIC_RECORDS, public_schema
 from processor.adapters.topic_specs import Use, topic_specs
 from processor.settings import Settings
 from tests.contracts.asyncapi_document import DOCUMENT, SHOWN, with_examples
+from tests.support.root import ROOT
 from tests.support.servers import cannot_run
 
-ROOT = Path(__file__).resolve().parents[2]
 VALIDATE = Path(__file__).parent / "asyncapi" / "validate.cjs"
 INSTALLED = ROOT / ".cache" / "asyncapi"
 FORMAT = "application/vnd.apache.avro;version=1.9.0"

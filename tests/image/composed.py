@@ -9,7 +9,8 @@ from typing import Any
 
 import yaml
 
-from tests.image.engine import ROOT, Engine, Image
+from tests.image.engine import Engine, Image
+from tests.support.root import ROOT
 from tests.support.worker import Worker
 
 FILE = ROOT / "compose.yaml"

@@ -6,8 +6,9 @@ from shutil import copy2, copytree, ignore_patterns
 
 import pytest
 
-from tests.image.dockerfile import COPIED, ROOT
+from tests.image.dockerfile import COPIED
 from tests.image.engine import Engine, Image, engine
+from tests.support.root import ROOT
 
 EPOCH = 1_700_000_000
 ARGUMENTS = {"SOURCE_DATE_EPOCH": str(EPOCH), "REVISION": "0123456789abcdef", "CREATED": "2023-11-14T22:13:20Z"}

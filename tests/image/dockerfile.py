@@ -1,9 +1,8 @@
 """The Dockerfile as values."""
 
 import re
-from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.support.root import ROOT
 
 
 def instructions() -> list[tuple[str, str]]:

@@ -18,9 +18,9 @@ from uuid import uuid4
 
 from tests.image.bundle import Bundle
 from tests.image.debian import CERTIFICATES, DebianBases, tool_missing
+from tests.support.root import ROOT
 from tests.support.servers import cannot_run
 
-ROOT = Path(__file__).resolve().parents[2]
 STATE_DIRECTORY = "/var/lib/processor"
 TIMEOUT_S = 600
 

@@ -5,7 +5,7 @@ import re
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from tests.image.dockerfile import ROOT
+from tests.support.root import ROOT
 
 
 def locked() -> dict[str, str]:

@@ -12,7 +12,7 @@ from processor.cli.main import app
 from processor.cli.simulate import simulator_settings
 from processor.settings_loading import load_settings
 from tests.image.composed import FILE, OURS, service, services
-from tests.image.engine import ROOT
+from tests.support.root import ROOT
 
 POM = ROOT / "tests" / "support" / "jars" / "pom.xml"
 IMAGES = {"broker": "apache/kafka", "registry": "apicurio/apicurio-registry"}

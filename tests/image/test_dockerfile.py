@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.image.dockerfile import COPIED, ROOT, final_stage, instructions
+from tests.image.dockerfile import COPIED, final_stage, instructions
+from tests.support.root import ROOT
 
 
 def test_the_dockerfile_has_no_known_fault() -> None:

@@ -13,8 +13,8 @@ import yaml
 
 from processor.cli.main import COMMANDS
 from tests.chart.validation import problems
-from tests.image.dockerfile import ROOT
 from tests.support.chart import chart
+from tests.support.root import ROOT
 from tests.support.servers import cannot_run
 
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yaml"))

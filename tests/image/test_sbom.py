@@ -12,8 +12,8 @@ from cyclonedx.schema import OutputFormat, SchemaVersion
 from cyclonedx.validation import make_schemabased_validator
 from packaging.utils import canonicalize_name
 
-from tests.image.dockerfile import ROOT
 from tests.image.lock import locked
+from tests.support.root import ROOT
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from processor.roles.listening import refusal
-from tests.support.worker import ROOT
+from tests.support.root import ROOT
 
 ENVIRON = {
     "PROCESSOR_KAFKA__BOOTSTRAP_SERVERS": "127.0.0.1:1",

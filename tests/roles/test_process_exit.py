@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.worker import ROOT
+from tests.support.root import ROOT
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 

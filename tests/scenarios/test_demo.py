@@ -19,9 +19,9 @@ from processor.cli.demo_tally import Board, ResultSeen, Verdict, examples, judge
 from processor.cli.publish import LinesRejected
 from processor.errors import SettingsInvalid
 from processor.settings import Settings
+from tests.support.root import ROOT
 from tests.support.topics import topics_named
 
-ROOT = Path(__file__).resolve().parents[2]
 NOW = 1_790_000_000_000
 LINE = '{"requestId": "1", "workflow": "person-check", "subject": {"reference": "subject-1"}}'
 

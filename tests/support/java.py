@@ -9,7 +9,8 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-_ROOT = Path(__file__).resolve().parents[2]
+from tests.support.root import ROOT
+
 _POM = Path(__file__).resolve().parent / "jars" / "pom.xml"
 # C1 only: such a server lives for minutes, and its own compiling would take a core from what is tested.
 SMALL_HEAP = ("-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
@@ -30,8 +31,8 @@ def cached(server: str) -> Path:
     """
     pinned = re.search(rf"<{server}\.version>([^<]+)<", _POM.read_text(encoding="utf-8"))
     assert pinned is not None, f"the POM pins no version of {server}"
-    folder = _ROOT / ".cache" / server / pinned[1]
-    if not (_ROOT / ".cache" / "jars.stamp").exists() or not folder.is_dir():
+    folder = ROOT / ".cache" / server / pinned[1]
+    if not (ROOT / ".cache" / "jars.stamp").exists() or not folder.is_dir():
         raise ServerMissing(f"{server} {pinned[1]} is not in .cache: run `make jars` (needs Java 17 and Maven)")
     return folder
 

@@ -17,8 +17,9 @@ from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-d
 from tests.support.onboarding import Request
 from tests.support.operations import catalogue, operations, subject
 from tests.support.provider import Provider
+from tests.support.root import ROOT
 from tests.support.topics import delete_topics, topics_named
-from tests.support.worker import ROOT, Worker
+from tests.support.worker import Worker
 from tests.support.world import World
 
 INTERNAL = ("launches", "workflows", "preparation-state", "launch-state", "completion-state", "control")

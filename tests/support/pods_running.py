@@ -11,8 +11,9 @@ import httpx
 from tests.support.chart import found
 from tests.support.java import free_port
 from tests.support.pods import Container, Object, containers, whole
+from tests.support.root import ROOT
 from tests.support.waiting import wait_until
-from tests.support.worker import ROOT, Worker
+from tests.support.worker import Worker
 
 SIMULATOR = "simulator"
 COMPONENT = "app.kubernetes.io/component"

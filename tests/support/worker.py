@@ -9,8 +9,7 @@ from pathlib import Path
 import httpx
 
 from tests.support.java import free_port
-
-ROOT = Path(__file__).resolve().parents[2]
+from tests.support.root import ROOT
 
 
 @contextmanager

@@ -19,9 +19,10 @@ from tests.support.events import decoded, encoded, register
 from tests.support.onboarding import Request, catalogue
 from tests.support.provider import KEY, SECRET, Provider
 from tests.support.reading import Follower, Record
+from tests.support.root import ROOT
 from tests.support.topics import delete_topics, topics_named
 from tests.support.waiting import wait_until
-from tests.support.worker import ROOT, Worker, watchdog
+from tests.support.worker import Worker, watchdog
 
 PARTITIONS = 6
 # Everything waits seconds at most.

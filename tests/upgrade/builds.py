@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.support.worker import ROOT
+from tests.support.root import ROOT
 
 PREVIOUS_VERSION, PREVIOUS_COMMIT = "0.1.0", "df53694"
 DISTRIBUTION = "onboarding_processor"
