@@ -372,7 +372,9 @@ def test_the_document_shows_the_fields_as_they_are() -> None:
     """`python -m tests.adapters.events_document` renews docs/events.md after a change."""
     text = DOCUMENT.read_text(encoding="utf-8")
     assert with_tables(text) == text
-    rows = [line for line in text.partition(BEGIN)[2].splitlines() if line.startswith("| `")]
+    introduction, _, tables = text.partition(BEGIN)
+    assert ("…`" in tables) == ("An example that ends in `…` is cut" in introduction)
+    rows = [line for line in tables.splitlines() if line.startswith("| `")]
     assert [row for row in rows if row.endswith("|  |")] == [], "the kit has no example"
     assert [reason for reason in UNDECODABLE if f"\n| `{reason}` |" not in text] == []
 
