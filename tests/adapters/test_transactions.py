@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import pytest
 from confluent_kafka import Producer, TopicPartition
@@ -11,6 +11,7 @@ from processor.adapters.kafka import KafkaLog
 from processor.adapters.transactions import Transactions
 from processor.engine.entries import POSITION_KEY
 from processor.engine.ports import Outcome, OutputRecord, Position
+from processor.errors import BrokerUnavailable
 from processor.kafka_config import producer_config
 from processor.settings import Settings
 from tests.support.broker import RunningBroker
@@ -29,6 +30,14 @@ def joined(settings: Settings) -> Iterator[KafkaLog]:
     log.close()
 
 
+def begun(transact: Callable[[], tuple[Outcome, object]]) -> Outcome:
+    """Return how a transaction ends; until the broker lets a producer in, none begins."""
+    for _ in range(10):
+        with suppress(BrokerUnavailable):
+            return transact()[0]
+    pytest.fail("no producer was let in")
+
+
 @pytest.mark.parametrize("end", [RunningBroker.kill, RunningBroker.stop], ids=["killed", "stopped"])
 def test_the_first_transaction_after_an_outage_is_like_any_other(
     broker: RunningBroker, topic_prefix: str, end: Callable[[RunningBroker], None]
@@ -39,7 +48,8 @@ def test_the_first_transaction_after_an_outage_is_like_any_other(
     with joined(settings) as log:
 
         def transact(offset: int) -> Outcome:
-            return log.transact([record], {0: Position(offset, "token")}, log.membership())[0]
+            position = {0: Position(offset, "token")}
+            return begun(lambda: log.transact([record], position, log.membership()))
 
         assert transact(1) is Outcome.COMMITTED
         end(broker)
@@ -59,7 +69,7 @@ def test_what_can_no_longer_be_had_is_not_waited_for(broker: RunningBroker, topi
 
         def transact(transactions: Transactions, *records: OutputRecord) -> Outcome:
             offsets = [TopicPartition(settings.topics.requests, 0, 1, "token")]
-            return transactions.transact(records, offsets, log.membership())[0]
+            return begun(lambda: transactions.transact(records, offsets, log.membership()))
 
         def transactions_of(request_s: float) -> Transactions:
             config = producer_config(settings, "preparation", f"within-{request_s}")
@@ -90,7 +100,7 @@ def test_a_producer_that_was_fenced_is_replaced(broker: RunningBroker, topic_pre
 
         def transact() -> Outcome:
             offsets = [TopicPartition(settings.topics.requests, 0, 1, "token")]
-            return transactions.transact(records, offsets, log.membership())[0]
+            return begun(lambda: transactions.transact(records, offsets, log.membership()))
 
         assert transact() is Outcome.COMMITTED
         Producer(config).init_transactions(10)
