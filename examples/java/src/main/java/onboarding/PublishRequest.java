@@ -27,9 +27,10 @@ public final class PublishRequest {
         settings.put("schema.registry.url", args[1]);
         settings.put("schema.file", schemaFile);
         settings.put("key.serializer", StringSerializer.class.getName());
-        // With Confluent's: "io.confluent.kafka.serializers.KafkaAvroSerializer", and the next line besides.
+        // With Confluent's: "io.confluent.kafka.serializers.KafkaAvroSerializer", which reads the two lines after it.
         settings.put("value.serializer", RegistryAvroSerializer.class.getName());
-        settings.put("auto.register.schemas", "false"); // `processor schemas register` does that, once.
+        settings.put("auto.register.schemas", "false"); // `processor schemas register` does that, once,
+        settings.put("normalize.schemas", "true"); // and normalized: one that asks otherwise may not find its id.
         // Defaults of the client that matter here: acks=all, enable.idempotence=true, murmur2 as the partitioner.
 
         GenericRecord request = request(new Schema.Parser().parse(new File(schemaFile)), requestId, reference);
