@@ -394,6 +394,7 @@ class LoggingSettings(_Section):
 
 INTERNAL_TOPICS = ("launches", "workflows", "preparation_state", "launch_state", "completion_state", "control")
 DECIDERS = ("preparation", "launch", "completion")
+APPLICATION_ID = re.compile(r"^[A-Za-z0-9._-]{1,60}$")
 
 
 class Settings(_Section):
@@ -401,7 +402,7 @@ class Settings(_Section):
 
     application_id: str = Field(
         default="onboarding",
-        pattern=r"^[A-Za-z0-9._-]{1,60}$",
+        pattern=APPLICATION_ID.pattern,
         description="Begins group ids, transactional ids and internal topics, so that several can share a cluster",
     )
     kafka: KafkaSettings = KafkaSettings()
@@ -419,17 +420,24 @@ class Settings(_Section):
     @model_validator(mode="before")
     @classmethod
     def _name_internal_topics(cls, given: Any) -> Any:  # noqa: ANN401  # whatever pydantic was given
-        """Let internal topics that have no name of their own begin with the application id."""
+        """Let internal topics that have no name of their own begin with the application id, if that is good itself."""
         topics = given.get("topics", {})
         if not isinstance(topics, dict):
             return given
-        application_id = given.get("application_id", "onboarding")
+        application_id = str(given.get("application_id", ""))
+        if not APPLICATION_ID.match(application_id):
+            application_id = "onboarding"
         named = {topic: f"{application_id}.{topic.replace('_', '-')}" for topic in INTERNAL_TOPICS}
         return {**given, "topics": named | topics}
 
     def group_id(self, decider: str) -> str:
         """Return the consumer group of a decider."""
         return f"{self.application_id}.{decider}"
+
+    def readers(self) -> Mapping[str, str]:
+        """Return the consumer group of each topic that a decider reads."""
+        inputs = (self.topics.requests, self.topics.launches, self.topics.workflows)
+        return {topic: self.group_id(decider) for topic, decider in zip(inputs, DECIDERS, strict=True)}
 
     def profiles(self) -> Mapping[str, ApiSettings]:
         """Return every profile of the provider by its name; `default` is there unless only others are set."""

@@ -27,12 +27,16 @@ class Grade(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class HeldTopic:
-    """A topic as the cluster has it; `config` is None where we may not read it."""
+    """A topic as the cluster has it; `config` is None where we may not read it.
+
+    `partitions_before` is how many it had when the group that reads it committed, None where nothing tells.
+    """
 
     name: str
     partitions: int
     replicas: int
     config: Mapping[str, str] | None
+    partitions_before: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +81,13 @@ def _of_topic(spec: TopicSpec, held: Mapping[str, HeldTopic]) -> Iterator[TopicF
 
 
 def _counts(spec: TopicSpec, topic: HeldTopic, held: Mapping[str, HeldTopic]) -> Iterator[TopicFinding]:
+    if topic.partitions_before not in {None, topic.partitions}:
+        yield _problem(
+            spec,
+            f"it has {topic.partitions} partitions, and had {topic.partitions_before} when it was last read: keyed "
+            "state cannot follow, so nothing more is read of it",
+            "stop all instances, and move to new topics by `processor topics migrate`",
+        )
     owner = held.get(spec.counts_as) if spec.counts_as else None
     if owner is not None and owner.partitions != topic.partitions:
         yield _problem(

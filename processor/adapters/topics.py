@@ -11,10 +11,11 @@ from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType  # type: ignore[attr-defined]  # exported, but not said so
 from confluent_kafka.cimpl import NewTopic
 
+from processor.adapters.group_offsets import committed_offsets, partitions_told
 from processor.adapters.kafka_trouble import Trouble
 from processor.adapters.topic_rules import HeldTopic, partitions_for
 from processor.adapters.topic_specs import TopicSpec
-from processor.errors import FatalError
+from processor.errors import BrokerUnavailable, FatalError
 
 _NOT_CONFIGURABLE = frozenset({KafkaError.INVALID_CONFIG, KafkaError.POLICY_VIOLATION})
 _LOOK_AGAIN_S = 0.05
@@ -43,8 +44,11 @@ class TopicAdmin:
         own: dict[str, Any] = {**config, "error_cb": self._trouble}
         self._admin = AdminClient(own)
 
-    def held(self, names: Iterable[str]) -> tuple[int, Mapping[str, HeldTopic]]:
-        """Return how many brokers there are, and those of these topics that exist."""
+    def held(self, names: Iterable[str], readers: Mapping[str, str]) -> tuple[int, Mapping[str, HeldTopic]]:
+        """Return how many brokers there are, and those of these topics that exist.
+
+        `readers` are the groups of those that are read in the order of keys.
+        """
         metadata = self._metadata()
         found = {name: metadata.topics[name] for name in names if name in metadata.topics}
         configs = self._configs(found)
@@ -54,10 +58,20 @@ class TopicAdmin:
                 len(topic.partitions),
                 min((len(partition.replicas) for partition in topic.partitions.values()), default=0),
                 configs.get(name),
+                self._partitions_before(name, len(topic.partitions), readers.get(name)),
             )
             for name, topic in found.items()
         }
         return len(metadata.brokers), held
+
+    def _partitions_before(self, topic: str, partitions: int, group_id: str | None) -> int | None:
+        if group_id is None:
+            return None
+        try:
+            parts = committed_offsets(self._admin, group_id, topic, range(partitions), self._timeout_s)
+        except BrokerUnavailable:  # Nothing tells: there is no such group yet, or we may not ask for it.
+            return None
+        return partitions_told(parts)
 
     def counts(self, names: Iterable[str]) -> Mapping[str, int]:
         """Return how many partitions those of these topics have that exist; needs no right to their configuration."""

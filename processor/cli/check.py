@@ -125,7 +125,7 @@ def _tried(area: str, name: str, variable: str, look: Callable[[], list[Finding]
 
 def _of_broker(settings: Settings, specs: Sequence[TopicSpec]) -> list[Finding]:
     servers = settings.kafka.bootstrap_servers
-    brokers, held = admin_for(settings).held(spec.name for spec in specs)
+    brokers, held = admin_for(settings).held((spec.name for spec in specs), settings.readers())
     found = Finding("broker", servers, Grade.GOOD, f"{brokers} broker{'' if brokers == 1 else 's'}", BROKER_VARIABLE)
     variables = {name: f"PROCESSOR_TOPICS__{field.upper()}" for field, name in settings.topics if isinstance(name, str)}
     topics = [

@@ -52,7 +52,7 @@ class Cluster:
 
     def replicas(self) -> int:
         """Return how many replicas topics can have, up to the usual three; raises BrokerUnavailable."""
-        brokers, _ = self._admin.held(())
+        brokers, _ = self._admin.held((), {})
         return min(REPLICAS_MAX, max(1, brokers))
 
     def create(self, specs: Sequence[TopicSpec]) -> None:

@@ -1,5 +1,6 @@
 """`processor topics`: creates what is missing, checks what is there, says which rights are needed."""
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Annotated
 
@@ -7,7 +8,7 @@ import typer
 
 from processor.adapters.acls import ROLES, Acl, Grantee, acls_of, installation_of, kafka_acls_line
 from processor.adapters.catalogue_file import catalogue_of
-from processor.adapters.topic_rules import Grade, HeldTopic, TopicFinding, judge, partitions_for
+from processor.adapters.topic_rules import Grade, TopicFinding, judge, partitions_for
 from processor.adapters.topic_specs import TopicSpec
 from processor.adapters.topics import Made, TopicAdmin
 from processor.cli.migrate import migrate, unseal
@@ -17,6 +18,7 @@ from processor.cli.starting import overrides_of, settings_for, specs_for
 from processor.kafka_config import client_config
 from processor.settings import Settings
 from processor.settings_loading import Need
+from processor.wording import counted
 
 app = typer.Typer(
     add_completion=False,
@@ -26,6 +28,7 @@ app = typer.Typer(
 )
 app.command(epilog="Example: processor topics migrate --to-application-id onboarding-24 --partitions 24")(migrate)
 app.command(epilog="Example: processor topics unseal --yes")(unseal)
+PRINCIPAL = re.compile(r"[A-Za-z]+:.")
 FINDING_COLUMNS = ("topic", "grade", "finding", "what to do")
 
 
@@ -38,7 +41,7 @@ def create(
     """Create the topics that are missing, as the processor needs them; what exists is never altered."""
     settings = settings_for(Need.KAFKA, overrides=overrides_of(bootstrap_servers))
     specs, admin = specs_for(settings, catalogue_of(settings)), admin_for(settings)
-    held = admin.held(spec.name for spec in specs)[1]
+    held = admin.held((spec.name for spec in specs), {})[1]
     missing = [spec for spec in specs if spec.name not in held]
     if dry_run:
         made = [Made(spec.name, partitions_for(spec, held), is_bare=False) for spec in missing]
@@ -51,7 +54,8 @@ def create(
 def check(as_json: AsJson = False, bootstrap_servers: Brokers = None) -> None:
     """Say what is wrong with the topics; exit code 1 when something breaks a promise."""
     settings = settings_for(Need.KAFKA, overrides=overrides_of(bootstrap_servers))
-    findings = findings_of(specs_for(settings, catalogue_of(settings)), admin_for(settings))
+    specs = specs_for(settings, catalogue_of(settings))
+    findings = judge(specs, admin_for(settings).held((spec.name for spec in specs), settings.readers())[1])
     tell_findings(findings, as_json=as_json)
     if any(finding.grade is Grade.PROBLEM for finding in findings):
         raise typer.Exit(1)
@@ -68,6 +72,8 @@ def acls(
     bootstrap_servers: Brokers = None,
 ) -> None:
     """Print the least rights that a user needs on a cluster with ACLs, as commands of Kafka's own kafka-acls.sh."""
+    if not PRINCIPAL.match(user):
+        raise typer.BadParameter("a principal has its type in front; write User:NAME", param_hint="--user")
     settings = settings_for(overrides=overrides_of(bootstrap_servers))
     needed = acls_of(grantees or ROLES, installation_of(settings, catalogue_of(settings)))
     if as_json:
@@ -90,12 +96,6 @@ def acl_json(acl: Acl) -> Mapping[str, object]:
 def admin_for(settings: Settings) -> TopicAdmin:
     """Return the administration of the cluster's topics."""
     return TopicAdmin(client_config(settings, "command"), settings.kafka.operation_timeout_s)
-
-
-def findings_of(specs: Sequence[TopicSpec], admin: TopicAdmin) -> list[TopicFinding]:
-    """Return what is to be said about each topic; raises BrokerUnavailable."""
-    held: Mapping[str, HeldTopic] = admin.held(spec.name for spec in specs)[1]
-    return judge(specs, held)
 
 
 def tell_findings(findings: Sequence[TopicFinding], *, as_json: bool) -> None:
@@ -128,7 +128,7 @@ def _tell_made(specs: Sequence[TopicSpec], made: Sequence[Made], *, dry_run: boo
     if not made:
         say("every topic exists; `processor topics check` says whether they are as they should be")
         return
-    say(f"{'would create' if dry_run else 'created'} {len(made)} topics:")
+    say(f"{'would create' if dry_run else 'created'} {counted(len(made), 'topic')}:")
     say_table(
         ("topic", "partitions", "replicas", "cleanup.policy"),
         [

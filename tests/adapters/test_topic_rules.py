@@ -41,6 +41,14 @@ def test_what_create_makes_is_what_check_wants() -> None:
     assert [(each.topic, each.grade) for each in found] == [(name, Grade.GOOD) for name in SPECS]
 
 
+@pytest.mark.parametrize("before,grade", [(None, Grade.GOOD), (4, Grade.GOOD), (2, Grade.PROBLEM)])
+def test_partitions_that_were_added_since_it_was_read_are_a_problem(before: int | None, grade: Grade) -> None:
+    """Whatever its state topic has: keyed state cannot follow."""
+    held = as_created()
+    held[REQUESTS] = replace(held[REQUESTS], partitions_before=before)
+    assert grades(held, REQUESTS) == [grade]
+
+
 @pytest.mark.parametrize(
     "topic,config,expected",
     [

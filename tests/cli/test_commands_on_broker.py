@@ -128,7 +128,7 @@ def test_a_cluster_that_refuses_a_wish_still_gets_what_is_essential(bootstrap_se
     spec = TopicSpec(f"{topic_prefix}s", Use.STATE, 1, 1, {"cleanup.policy": "compact"}, {"no.such.setting": "1"})
     (made,) = admin.create([spec], {})
     assert made.is_bare
-    _, held = admin.held([spec.name])
+    _, held = admin.held([spec.name], {})
     assert (held[spec.name].config or {})["cleanup.policy"] == "compact"
 
 
