@@ -10,8 +10,6 @@ from tests.support.operations import subject
 
 pytestmark = pytest.mark.broker
 
-MODES = ("link", "token", "link-send")
-
 
 def of_versions(*names: str) -> pytest.MarkDecorator:
     """Run a scenario for several workflows."""

@@ -2,78 +2,42 @@
 
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
-from uuid import uuid4
 
-import httpx
 import pytest
 import trustme
 
 from tests.adapters.faulty_server import closed_port
-from tests.security.rotation import assert_each_done_once, load, renewals, rotating, sample
+from tests.security.profiles import BOTH, PREFIXES, SECOND, TwoProfiles, worker_of
+from tests.security.rotation import assert_each_done_once, load, rotating, sample
 from tests.support.egress_proxy import EgressProxy, egress_proxy
-from tests.support.mounted import MountedFiles
-from tests.support.onboarding import DEFINITION, Request, catalogue
-from tests.support.provider import KEY, SECRET
 from tests.support.tls_front import tls_front
-from tests.support.worker import Worker
-from tests.support.world import World
 
 pytestmark = [pytest.mark.broker, pytest.mark.slow, pytest.mark.timeout(240)]
 
 HOST = "provider.invalid"  # RFC 6761: no name server knows it, so nothing gets there but through the proxy.
 USER, PASSWORD, NEXT = "egress-user", "Zebra-Quagga-7", "Okapi-Tapir-9"
-SECOND = "PROCESSOR_PROVIDERS__SECOND__"
 # Both profiles have the same proxy; `default` is called by pyreqwest, `second` by httpx.
 PASSWORD_FILES = ("PROCESSOR_API__PROXY_PASSWORD", f"{SECOND}PROXY_PASSWORD")
 SETTINGS = {
-    f"{SECOND}HTTP_CLIENT": "httpx",
-    f"{SECOND}KEY": KEY,
-    f"{SECOND}SECRET": SECRET,
+    **BOTH,
     f"{SECOND}CALL_DEADLINE_S": "5",
     f"{SECOND}RUN_DEADLINE_S": "5",
     f"{SECOND}CONNECT_TIMEOUT_S": "1.5",
 }
-SECOND_WORKFLOW = f"""
-  second-check:
-    provider: second
-    definition: {DEFINITION}
-    record: {{table: people, columns: {{fullName: subject.lastName, ref: requestId}}}}
-    deadline: 60s
-    poll: {{first: 1s, max: 5s}}
-"""
 
 
-@dataclass
-class Behind:
+@dataclass(kw_only=True)
+class Behind(TwoProfiles):
     """An installation whose provider stands behind a proxy; its worker knows a wrong password at first."""
 
-    world: World
-    files: MountedFiles
     proxy: EgressProxy
-    worker: Worker
-    waiting: list[str] = field(default_factory=list)  # Requests without a result.
-
-    def publish(self) -> list[str]:
-        """Publish a request for each profile; return their ids."""
-        request_ids = [f"r-{uuid4().hex[:10]}" for _ in range(2)]
-        for request_id, workflow in zip(request_ids, ("person-check", "second-check"), strict=True):
-            self.world.publish(Request(request_id, request_id, workflow))
-        return request_ids
-
-    def reasons(self) -> list[str]:
-        """Return why the worker says that it is not ready."""
-        answer: Any = httpx.get(f"http://127.0.0.1:{self.worker.ops_port}/readyz", timeout=5).json()
-        return list(answer.get("reasons", []))
 
     def know(self, password: str) -> None:
         """Give both profiles this password, and wait until it is used."""
-        before = renewals(self.worker, "provider")
-        self.files.change(dict.fromkeys(PASSWORD_FILES, password))
-        self.world.wait_until(lambda: renewals(self.worker, "provider") >= before + 2, "both renewed")
+        self.mount(dict.fromkeys(PASSWORD_FILES, password), renewed=2)
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +51,7 @@ def behind(bootstrap_servers: str, tmp_path_factory: pytest.TempPathFactory) -> 
         front = stack.enter_context(tls_front(urlsplit(world.provider.url).port or 0, leaf))
         proxy = stack.enter_context(egress_proxy({f"{HOST}:443": front.port}, (USER, PASSWORD)))
         files.change({"ca.pem": authority.cert_pem.bytes().decode(), **dict.fromkeys(PASSWORD_FILES, "wrong")})
-        for prefix in ("PROCESSOR_API__", SECOND):
+        for prefix in PREFIXES:
             world.environ |= {
                 f"{prefix}BASE_URL": f"https://{HOST}",
                 f"{prefix}CA_FILE": str(files.path("ca.pem")),
@@ -96,22 +60,17 @@ def behind(bootstrap_servers: str, tmp_path_factory: pytest.TempPathFactory) -> 
             }
         world.environ |= dict.fromkeys(("HTTPS_PROXY", "ALL_PROXY"), f"http://127.0.0.1:{closed_port()}")
         world.environ["NO_PROXY"] = "127.0.0.1"  # The registry's client takes those.
-        world.write_catalogue(catalogue() + SECOND_WORKFLOW)
-        worker = world.worker()
-        worker.start()
-        world.wait_until(lambda: sample(worker, "onboarding_partitions_owned") > 0, "partitions", 30)
-        yield Behind(world, files, proxy, worker)
+        yield Behind(world=world, files=files, worker=worker_of(world), proxy=proxy)
 
 
 def test_a_proxy_that_refuses_us_is_named_and_nothing_is_sent(behind: Behind) -> None:
     """No call is begun, no webhook is believed without its key; `processor check` names the same setting."""
     world = behind.world
     behind.waiting += behind.publish()
-    wanted = {
+    behind.says(
         "provider default, token: token failed: proxy, see PROCESSOR_API__PROXY_URL",
         f"provider second, token: token failed: proxy, see {SECOND}PROXY_URL",
-    }
-    world.wait_until(lambda: wanted <= set(behind.reasons()), f"the reasons {wanted}", 30)
+    )
     assert world.provider.send_webhook("w-1") == 503
     assert world.provider.counters()["routes"] == {}
     checked = world.command("check")

@@ -2,46 +2,28 @@
 
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
-from uuid import uuid4
 
-import httpx
 import pytest
 import trustme
 
-from tests.security.rotation import assert_each_done_once, load, renewals, rotating, sample
-from tests.support.mounted import MountedFiles
-from tests.support.onboarding import DEFINITION, Request, catalogue
-from tests.support.provider import KEY, SECRET
+from tests.security.profiles import BOTH, PREFIXES, SECOND, TwoProfiles, worker_of
+from tests.security.rotation import assert_each_done_once, load, rotating, sample
 from tests.support.tls_front import TlsFront, tls_front
-from tests.support.worker import Worker
-from tests.support.world import World
 
 pytestmark = [pytest.mark.broker, pytest.mark.slow, pytest.mark.timeout(240)]
 
 CA = "provider-ca.pem"
-SECOND = "PROCESSOR_PROVIDERS__SECOND__"
 # The profile `default` is called by pyreqwest, `second` by httpx; tokens and keys by httpx for both.
 SETTINGS = {
     "PROCESSOR_API__KEEPALIVE_S": "0.5",
-    f"{SECOND}HTTP_CLIENT": "httpx",
-    f"{SECOND}KEY": KEY,
-    f"{SECOND}SECRET": SECRET,
+    **BOTH,
     f"{SECOND}CALL_DEADLINE_S": "2",
     f"{SECOND}RUN_DEADLINE_S": "3",
     f"{SECOND}CONNECT_TIMEOUT_S": "0.5",
 }
-SECOND_WORKFLOW = f"""
-  second-check:
-    provider: second
-    definition: {DEFINITION}
-    record: {{table: people, columns: {{fullName: subject.lastName, ref: requestId}}}}
-    deadline: 60s
-    poll: {{first: 1s, max: 5s}}
-"""
 
 
 def leaf(authority: trustme.CA) -> trustme.LeafCert:
@@ -54,38 +36,16 @@ def pem(*authorities: trustme.CA) -> str:
     return "".join(authority.cert_pem.bytes().decode() for authority in authorities)
 
 
-@dataclass
-class Secured:
+@dataclass(kw_only=True)
+class Secured(TwoProfiles):
     """An installation whose provider shows a certificate of `authority`; its worker trusts another one at first."""
 
-    world: World
-    files: MountedFiles
     front: TlsFront
     authority: trustme.CA
-    worker: Worker
-    waiting: list[str] = field(default_factory=list)  # Requests without a result.
-
-    def publish(self) -> list[str]:
-        """Publish a request for each profile; return their ids."""
-        request_ids = [f"r-{uuid4().hex[:10]}" for _ in range(2)]
-        for request_id, workflow in zip(request_ids, ("person-check", "second-check"), strict=True):
-            self.world.publish(Request(request_id, request_id, workflow))
-        return request_ids
-
-    def reasons(self) -> list[str]:
-        """Return why the worker says that it is not ready."""
-        answer: Any = httpx.get(f"http://127.0.0.1:{self.worker.ops_port}/readyz", timeout=5).json()
-        return list(answer.get("reasons", []))
-
-    def says(self, *reasons: str) -> None:
-        """Wait until readiness gives all of these reasons."""
-        self.world.wait_until(lambda: set(reasons) <= set(self.reasons()), f"the reasons {reasons}", 30)
 
     def trust(self, *authorities: trustme.CA) -> None:
         """Let the worker trust these, and wait until it does."""
-        before = renewals(self.worker, "provider")
-        self.files.change({CA: pem(*authorities)})
-        self.world.wait_until(lambda: renewals(self.worker, "provider") > before, "a renewal")
+        self.mount({CA: pem(*authorities)}, renewed=1)
 
 
 @pytest.fixture(scope="module")
@@ -97,13 +57,9 @@ def secured(bootstrap_servers: str, tmp_path_factory: pytest.TempPathFactory) ->
         authority = trustme.CA()
         front = stack.enter_context(tls_front(urlsplit(world.provider.url).port or 0, leaf(authority)))
         files.change({CA: pem(trustme.CA())})
-        for prefix in ("PROCESSOR_API__", SECOND):
+        for prefix in PREFIXES:
             world.environ |= {f"{prefix}BASE_URL": front.url, f"{prefix}CA_FILE": str(files.path(CA))}
-        world.write_catalogue(catalogue() + SECOND_WORKFLOW)
-        worker = world.worker()
-        worker.start()
-        world.wait_until(lambda: sample(worker, "onboarding_partitions_owned") > 0, "partitions", 30)
-        yield Secured(world, files, front, authority, worker)
+        yield Secured(world=world, files=files, worker=worker_of(world), front=front, authority=authority)
 
 
 def test_an_authority_that_did_not_sign_it_is_named_and_nothing_is_sent(secured: Secured) -> None:
