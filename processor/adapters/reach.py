@@ -8,12 +8,15 @@ Rules:
   says but for 5xx, ends it. All instances probe, each at a moment of its own.
 - Calls that were open when it went away end by themselves.
 
+Whether it ever took a call of ours is noted beside that: who was never taken may be set up wrongly.
+
 A run that is never begun has no intent, so a kill in the middle of an outage leaves nothing unknown.
 """
 
 import asyncio
 import random
 from collections.abc import Awaitable, Callable
+from enum import IntEnum
 from typing import Final
 from uuid import UUID
 
@@ -24,11 +27,20 @@ from processor.adapters.http import HttpAnswer, HttpClient, HttpFailure, HttpReq
 TROUBLES_MAX: Final = 5  # In a row, over all kinds of calls: chance alone does not get there.
 PROBE_WAIT_S: Final = 0.25  # At most, before the first probe; doubled after each one in vain, up to the longest.
 PROBE_WAIT_S_MAX: Final = 5.0
+UNAUTHORIZED: Final = 401
 SERVER_ERROR: Final = 500
 NO_WORKFLOW: Final = UUID(int=0)
 
 _NO_CONNECTION: Final = frozenset({Reason.DNS, Reason.CONNECT, Reason.CONNECT_TIMEOUT, Reason.TLS, Reason.PROXY})
 _TROUBLE: Final = frozenset({Reason.TIMEOUT, Reason.DISCONNECTED})
+
+
+class Contact(IntEnum):
+    """What ever came of calling the provider: the best of it."""
+
+    NONE = 0  # It never answered, or as only a provider in trouble does.
+    REFUSED = 1  # It answered, and never but that it does not know us.
+    MADE = 2
 
 
 class Reach:
@@ -50,6 +62,7 @@ class Reach:
         `authorization` gives the header of a probe, `chance` a number from 0 to 1.
         """
         self.why_away: str | None = None
+        self.contact = Contact.NONE
         self._client = client
         self._authorization = authorization
         self._tell = tell
@@ -80,7 +93,9 @@ class Reach:
         while not self.is_there:
             await self._sleep(wait_s * self._chance())
             wait_s = min(2 * wait_s, PROBE_WAIT_S_MAX)
-            if _is_life(await self._client.send(self._probe())):
+            answer = await self._client.send(self._probe())
+            self.contact = max(self.contact, _contact_by(answer))
+            if _is_life(answer):
                 self.why_away, self._troubles = None, 0
                 self._tell(None)
 
@@ -90,6 +105,7 @@ class Reach:
         return HttpRequest("GET", self._probe_url, headers, None, self._probe_deadline_s)
 
     def _learn(self, answer: HttpAnswer | HttpFailure) -> None:
+        self.contact = max(self.contact, _contact_by(answer))
         if isinstance(answer, HttpAnswer):
             self._troubles = self._troubles + 1 if answer.status >= SERVER_ERROR else 0
         elif answer.reason in _TROUBLE:
@@ -130,6 +146,12 @@ class ReachableProvider:
 
 def _is_unconnected(answer: HttpAnswer | HttpFailure) -> bool:
     return isinstance(answer, HttpFailure) and answer.reason in _NO_CONNECTION
+
+
+def _contact_by(answer: HttpAnswer | HttpFailure) -> Contact:
+    if not isinstance(answer, HttpAnswer) or not _is_life(answer):
+        return Contact.NONE
+    return Contact.REFUSED if answer.status == UNAUTHORIZED else Contact.MADE
 
 
 def _is_life(answer: HttpAnswer | HttpFailure) -> bool:

@@ -21,7 +21,16 @@ Network: TypeAlias = IPv4Network | IPv6Network
 Accept: TypeAlias = Callable[[Sequence[str], bytes], Awaitable[Handled]]
 
 SIGNATURE_HEADER: Final = "JWS-SIGNATURE"
+STUCK: Final = ("the process is stuck",)
 KEEP_OPEN: Final = frozenset({HTTPStatus.ACCEPTED, HTTPStatus.UNAUTHORIZED, HTTPStatus.SERVICE_UNAVAILABLE})
+
+
+class Health(StrEnum):
+    """The word of the operations port."""
+
+    OK = "ok"
+    DEGRADED = "degraded"  # Something outside keeps some of the work from being done.
+    UNAVAILABLE = "unavailable"  # The process itself lacks something.
 
 
 class BodyRefusal(StrEnum):
@@ -157,21 +166,24 @@ def ops_app(
     *,
     is_alive: Callable[[], bool],
     unready: Callable[[], Iterable[str]],
+    degraded: Callable[[], Iterable[str]],
     holding: Callable[[], Mapping[str, Sequence[str]]],
     metrics: Callable[[], tuple[bytes, str]],
 ) -> web.Application:
     """Make the application of the operations port: /livez, /readyz, /healthz and /metrics.
 
-    `unready` names what is missing before work can be done (nothing: ready). `holding` names what holds calls back
-    right now, for each provider profile of which any are; it is told with readiness and changes nothing of it.
-    `metrics` gives the exposition and its content type.
+    `unready` names what this process lacks before work can be done (nothing: ready), `degraded` what outside of it
+    keeps some of the work from being done. `holding` names what holds calls back right now, for each provider profile
+    of which any are. Both are told with readiness and change nothing of it: others would be as badly off, and what
+    goes on must not end. `metrics` gives the exposition and its content type.
     """
 
     async def livez(_: web.Request) -> web.Response:
-        return _health(is_alive=is_alive(), reasons=())
+        return _health(() if is_alive() else STUCK)
 
     async def readyz(_: web.Request) -> web.Response:
-        return _health(is_alive=is_alive(), reasons=tuple(unready()), holding=holding())
+        missing = (*(() if is_alive() else STUCK), *unready())
+        return _health(missing, tuple(degraded()), holding=holding())
 
     async def exposition(_: web.Request) -> web.Response:
         body, content_type = metrics()
@@ -186,14 +198,13 @@ def ops_app(
 
 
 def _health(
-    *, is_alive: bool, reasons: tuple[str, ...], holding: Mapping[str, Sequence[str]] | None = None
+    missing: tuple[str, ...], degraded: tuple[str, ...] = (), *, holding: Mapping[str, Sequence[str]] | None = None
 ) -> web.Response:
-    more = {} if holding is None else {"holding": holding}
-    if is_alive and not reasons:
-        return web.json_response({"status": "ok", **more})
-    missing = reasons if is_alive else ("the process is stuck", *reasons)
-    body = {"status": "unavailable", "reasons": missing, **more}
-    return web.json_response(body, status=HTTPStatus.SERVICE_UNAVAILABLE)
+    word = Health.UNAVAILABLE if missing else Health.DEGRADED if degraded else Health.OK
+    reasons = {} if word is Health.OK else {"reasons": (*missing, *degraded)}
+    held = {} if holding is None else {"holding": holding}
+    status = HTTPStatus.SERVICE_UNAVAILABLE if missing else HTTPStatus.OK
+    return web.json_response({"status": word, **reasons, **held}, status=status)
 
 
 def _answer(handled: Handled, retry_after_s: int) -> web.Response:

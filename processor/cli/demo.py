@@ -130,7 +130,7 @@ async def _run(stage: Stage, batch: Batch, timeout_s: float) -> _Ended:
             await _watched(stage, batch, board, tasks)
     except TimeoutError:
         complain(f"not every request had its result within {timeout_s:g} s")
-        for reason in stage.unready():
+        for reason in (*stage.unready(), *stage.degraded()):
             complain(reason)
     finally:
         is_over.set()

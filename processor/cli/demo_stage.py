@@ -70,6 +70,10 @@ class Stage:
         waiting = [f"{name}: no partitions yet" for name, decider in deciders.items() if not decider.member.partitions]
         return [*self._process.unready(), *waiting]
 
+    def degraded(self) -> list[str]:
+        """Name what outside of the roles holds some of their work up."""
+        return [*self._process.degraded()]
+
     async def stop(self) -> None:
         """Let the roles commit and leave; stopping twice is harmless."""
         if self._is_running:

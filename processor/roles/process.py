@@ -97,6 +97,7 @@ class Process:
             ops_app(
                 is_alive=self.is_alive,
                 unready=self.unready,
+                degraded=self.degraded,
                 holding=self.holding,
                 metrics=self._exposition,
             ),
@@ -165,7 +166,8 @@ class Process:
         self._has_begun = self._have_workers_begun()
         has_left = await before.leave()
         deciders, is_renewal = self._deciders(), self._has_begun
-        self.workers = Workers(self._around, self._producer, deciders, self._on_crash, is_renewal=is_renewal)
+        around = replace(self._around, contacts=before.contacts)
+        self.workers = Workers(around, self._producer, deciders, self._on_crash, is_renewal=is_renewal)
         if not has_left:  # Its store is still open, so nobody else can work here.
             self._on_crash()
         elif not self._is_draining:
@@ -194,13 +196,18 @@ class Process:
         return self.workers is None or self.workers.is_alive()
 
     def unready(self) -> Iterator[str]:
-        """Name what is missing before work can be done."""
+        """Name what this process lacks before work can be done."""
         if self._is_draining:
             yield "the process is stopping"
         if self._contact is not None:
             yield from self._contact.unready()
         if self.workers is not None:
             yield from self.workers.unready()
+
+    def degraded(self) -> Iterator[str]:
+        """Name what outside of this process keeps some of its work from being done."""
+        if self.workers is not None:
+            yield from self.workers.degraded()
 
     def holding(self) -> Mapping[str, Sequence[str]]:
         """Name what holds calls back right now, for each provider profile of which any are."""

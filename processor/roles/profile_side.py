@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 
-from processor.adapters.access_token import credentials
+from processor.adapters.access_token import TokenOutcome, credentials
 from processor.adapters.budget import Budget
 from processor.adapters.catalogue_file import fault_fingerprint
 from processor.adapters.credential import Credentials
@@ -14,7 +14,7 @@ from processor.adapters.gate import Gate, HeldBy
 from processor.adapters.http import HttpClient
 from processor.adapters.http_httpx import HttpxClient
 from processor.adapters.pauses import Pauses, Standing
-from processor.adapters.reach import Reach, ReachableProvider
+from processor.adapters.reach import Contact, Reach, ReachableProvider
 from processor.adapters.workflows_api import WorkflowsApi
 from processor.core.proof import Operation
 from processor.roles.call_listener import CallListener
@@ -48,6 +48,7 @@ class ProfileSide:
         self._budget: Budget | None = None
         self._slots_max = api.calls_in_flight_max
         self._retirement = Retirement()
+        self._had_contact = name in around.contacts
         self._link = self._connect(api)
         watch: FaultWatch[Judged] = FaultWatch(refusals_max=api.refusals_in_row_max)
         self.dispatcher = Dispatcher(
@@ -67,6 +68,11 @@ class ProfileSide:
         """Whether the provider is there."""
         return self._link.reach
 
+    @property
+    def had_contact(self) -> bool:
+        """Whether the provider took a credential or a call of ours, at least once since the process started."""
+        return self._had_contact or self.reach.contact is Contact.MADE
+
     def start(self) -> None:
         """Begin to obtain tokens."""
         self._link.credentials.start()
@@ -85,6 +91,7 @@ class ProfileSide:
         except asyncio.CancelledError:
             await link.close()
             raise
+        self._had_contact = self.had_contact
         before, self._link = self._link, link
         self.dispatcher.renew(link.provider, self._fingerprints(api))
         if not before.reach.is_there:
@@ -101,25 +108,37 @@ class ProfileSide:
             self.dispatcher.resize(self._budget.slots(owned))
 
     def unready(self, backlog: Backlog) -> Iterator[str]:
-        """Name what holds calls back and is no normal operation; of a profile that nobody needs, nothing."""
-        if not (self.is_used or any(backlog.waiting.values())):
-            return
-        if HeldBy.TOKEN in backlog.held_by:
-            yield f"provider {self.name}, {HeldBy.TOKEN}: {self._named(self._link.credentials.why_not())}"
-        if HeldBy.BREAKER in backlog.held_by:
-            yield f"provider {self.name}, {HeldBy.BREAKER}: it is away, {self._named(self.reach.why_away)}"
-        if backlog.retry_after_s > RETRY_AFTER_TOLD_S:
-            yield f"provider {self.name}, {HeldBy.RETRY_AFTER}: it asks to wait for {backlog.retry_after_s:.0f} s more"
+        """Name what keeps us from calling a provider that never took us: settings may be wrong."""
+        if not self.had_contact:
+            yield from self._held_back(backlog)
+
+    def degraded(self, backlog: Backlog) -> Iterator[str]:
+        """Name what holds calls back and is no normal operation, though the provider took us before."""
+        if self.had_contact:
+            yield from self._held_back(backlog)
 
     async def close(self) -> None:
         """Close, after the dispatcher."""
         await self._retirement.close()
         await self._link.close()
 
+    def _held_back(self, backlog: Backlog) -> Iterator[str]:
+        """Name it; of a profile that nobody needs, nothing."""
+        if not (self.is_used or any(backlog.waiting.values())):
+            return
+        if HeldBy.TOKEN in backlog.held_by:
+            yield f"provider {self.name}, {HeldBy.TOKEN}: {self._named(self._link.credentials.why_not())}"
+        elif self.reach.contact is Contact.REFUSED and not self.had_contact:  # One that is sent as it is.
+            yield f"provider {self.name}, {HeldBy.TOKEN}: HTTP 401, it was never accepted"
+        if HeldBy.BREAKER in backlog.held_by:
+            yield f"provider {self.name}, {HeldBy.BREAKER}: it is away, {self._named(self.reach.why_away)}"
+        if backlog.retry_after_s > RETRY_AFTER_TOLD_S:
+            yield f"provider {self.name}, {HeldBy.RETRY_AFTER}: it asks to wait for {backlog.retry_after_s:.0f} s more"
+
     def _connect(self, api: ApiSettings) -> "_Link":
         """Make what calls with these credentials and authorities; nothing is called yet."""
         token_client = HttpxClient(http_settings(api))
-        who = credentials(api, token_client, self._listener.token)
+        who = credentials(api, token_client, lambda outcome, why: self._token_told(who, outcome, why))
         reach = Reach(
             call_client(api),
             api.base_url,
@@ -138,6 +157,11 @@ class ProfileSide:
     def _fingerprints(self, api: ApiSettings) -> Mapping[str, str]:
         who = credentials_fingerprint(api)
         return {name: fault_fingerprint(workflow, who) for name, workflow in self._catalogue.workflows.items()}
+
+    def _token_told(self, who: Credentials, outcome: TokenOutcome, why: str) -> None:
+        self._listener.token(outcome, why)
+        if who.is_ready():
+            self._had_contact = True
 
     def _told(self, reach: Reach, why_away: str | None) -> None:
         if reach is not self.reach:  # What was replaced may see its last calls fail.

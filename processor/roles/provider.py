@@ -100,25 +100,36 @@ class ProviderSide:
                 side.share(owned)
 
     @property
+    def contacts(self) -> frozenset[str]:
+        """The profiles that took us, at least once since the process started."""
+        return frozenset(side.name for side in self._sides if side.had_contact)
+
+    @property
     def is_away(self) -> bool:
         """Whether every profile that a workflow uses is away; may be asked on any thread."""
         used = [side for side in self._sides if side.is_used]
         return bool(used) and not any(side.reach.is_there for side in used)
 
     def unready(self) -> Iterator[str]:
-        """Name what holds calls back and is no normal operation."""
+        """Name what is missing here before calls can be made: the pauses, first contact, a profile."""
         backlogs = {side: side.dispatcher.backlog() for side in self._sides}
         if any(HeldBy.PAUSES_UNREAD in backlog.held_by for backlog in backlogs.values()):
             topic = self._settings.topics.control
             yield f"{topic}, {HeldBy.PAUSES_UNREAD}: it is not read yet, no call starts before"
         for side, backlog in backlogs.items():
             yield from side.unready(backlog)
-        pauses = {pause.workflow: pause for backlog in backlogs.values() for pause in backlog.paused}
-        for pause in pauses.values():
-            yield f"workflow {pause.workflow}, {HeldBy.PAUSE}: {pause.reason}, {pause.why}"
         if any(self._elsewhere.backlog().waiting.values()):
             for name in sorted(self.profiles.unconfigured):
                 yield f"provider {name} is not configured: its calls wait until it is"
+
+    def degraded(self) -> Iterator[str]:
+        """Name what outside of this process holds calls back, and is no normal operation."""
+        backlogs = {side: side.dispatcher.backlog() for side in self._sides}
+        for side, backlog in backlogs.items():
+            yield from side.degraded(backlog)
+        pauses = {pause.workflow: pause for backlog in backlogs.values() for pause in backlog.paused}
+        for pause in pauses.values():
+            yield f"workflow {pause.workflow}, {HeldBy.PAUSE}: {pause.reason}, {pause.why}"
 
     def holding(self) -> Mapping[str, tuple[HeldBy, ...]]:
         """Name what holds calls back right now, normal operation or not, for each profile of which any are."""

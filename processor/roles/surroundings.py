@@ -26,6 +26,7 @@ class Surroundings:
     start_id: str  # Fresh with each start of the process, and of its deciders.
     version: str
     revision: str = field(default_factory=lambda: os.environ.get("IMAGE_REVISION", "unknown"))
+    contacts: Collection[str] = ()  # Provider profiles that took us before the deciders were renewed.
     kept: object = None  # Holds the copies of files that the settings name.
 
     @property

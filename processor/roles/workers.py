@@ -27,6 +27,18 @@ SHARES_A_WATCH = 10  # Partitions that came may call soon; those that went did n
 LEAVE_MARGIN_S = 15.0
 
 
+def unrestored(members: Mapping[str, Member]) -> Iterator[str]:
+    """Name the deciders whose partitions are not at work; what stopped several of them is said once."""
+    stopped: dict[str, list[str]] = {}
+    for name, member in members.items():
+        if (why := member.why_stopped()) is not None:
+            stopped.setdefault(why, []).append(name)
+        elif not member.is_ready():
+            yield f"{name}: partitions are being restored"
+    for why, names in stopped.items():
+        yield f"{', '.join(names)}: partitions are stopped, {why}"
+
+
 class Workers:
     """The deciders named, with one provider side for all of them; belongs to the running event loop."""
 
@@ -63,6 +75,11 @@ class Workers:
         """Whether everything that the start needs was found."""
         return bool(self.deciders)
 
+    @property
+    def contacts(self) -> frozenset[str]:
+        """The provider profiles that took us, at least once since the process started."""
+        return self._provider.contacts
+
     def renewal(self, name: str, api: ApiSettings) -> Awaitable[None]:
         """Call a provider profile with these credentials and authorities; done when they are in use."""
         return self._provider.renewal(name, api)
@@ -97,13 +114,15 @@ class Workers:
         return all(one.is_alive and one.member.turned_at >= oldest for one in self.deciders.values())
 
     def unready(self) -> Iterator[str]:
-        """Name what keeps work from being done."""
+        """Name what this process lacks before work can be done."""
         if self._missing is not None:
             yield self._missing
-        for name, decider in self.deciders.items():
-            if not decider.member.is_ready():
-                yield f"{name}: partitions are being restored, or stopped"
+        yield from unrestored({name: decider.member for name, decider in self.deciders.items()})
         yield from self._provider.unready()
+
+    def degraded(self) -> Iterator[str]:
+        """Name what outside of this process keeps some of its work from being done."""
+        return self._provider.degraded()
 
     def holding(self) -> Mapping[str, Sequence[str]]:
         """Name what holds calls back right now, for each provider profile of which any are."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from processor.adapters.http import HttpAnswer, HttpFailure, HttpRequest, Reason
-from processor.adapters.reach import TROUBLES_MAX, Reach, ReachableProvider
+from processor.adapters.reach import TROUBLES_MAX, Contact, Reach, ReachableProvider
 from tests.adapters.fake_http import Answer, FakeCredential, FakeHttp
 
 TOKEN = ("authorization", "Bearer t")
@@ -122,6 +122,32 @@ async def test_there_is_nothing_to_wait_for_while_it_is_there() -> None:
     reach, http, _ = reach_over(GOOD)
     await reach.back()
     assert http.requests == []
+
+
+@pytest.mark.parametrize(
+    "answers,contact",
+    [
+        ([UNCONNECTED, BROKEN, HttpFailure(Reason.TIMEOUT)], Contact.NONE),
+        ([BROKEN, REFUSED, BROKEN], Contact.REFUSED),
+        ([REFUSED, GOOD, REFUSED, BROKEN], Contact.MADE),
+        ([HttpAnswer(404, {}, b"")], Contact.MADE),
+    ],
+)
+async def test_the_best_that_ever_came_of_a_call_is_remembered(answers: list[HttpAnswer], contact: Contact) -> None:
+    """Once it took a call of ours no outage, and no refusal, says that it never did."""
+    reach, _, _ = reach_over(*answers)
+    for _ in answers:
+        await reach.send(CALL)
+    assert reach.contact is contact
+
+
+@pytest.mark.parametrize("life,contact", [(GOOD, Contact.MADE), (REFUSED, Contact.REFUSED)])
+async def test_a_probe_is_a_call_of_ours_too(life: HttpAnswer, contact: Contact) -> None:
+    """What it was answered counts as much."""
+    reach, _, _ = reach_over(UNCONNECTED, life)
+    await reach.send(CALL)
+    await reach.back()
+    assert reach.contact is contact
 
 
 class FakeApi(FakeCredential):

@@ -266,12 +266,14 @@ async def test_a_stop_lets_open_requests_end() -> None:
 async def _ops(
     unready: Callable[[], Sequence[str]],
     *,
+    degraded: Sequence[str] = (),
     is_alive: bool = True,
     holding: Mapping[str, Sequence[str]] | None = None,
 ) -> AsyncIterator[int]:
     app = ops_app(
         is_alive=lambda: is_alive,
         unready=unready,
+        degraded=lambda: degraded,
         holding=lambda: holding or {},
         metrics=lambda: (b"up 1\n", "text/plain; version=1.0.0"),
     )
@@ -288,20 +290,22 @@ async def _get(port: int, path: str) -> tuple[int, bytes]:
 
 
 @pytest.mark.parametrize(
-    "unready, is_alive, statuses",
+    "unready, degraded, is_alive, statuses",
     [
-        ([], True, {"/livez": 200, "/readyz": 200, "/healthz": 200, "/metrics": 200}),
-        (["restoring"], True, {"/livez": 200, "/readyz": 503, "/healthz": 503, "/metrics": 200}),
-        ([], False, {"/livez": 503, "/readyz": 503, "/healthz": 503, "/metrics": 200}),
+        ([], [], True, {"/livez": 200, "/readyz": 200, "/healthz": 200, "/metrics": 200}),
+        ([], ["paused"], True, {"/livez": 200, "/readyz": 200, "/healthz": 200, "/metrics": 200}),
+        (["restoring"], [], True, {"/livez": 200, "/readyz": 503, "/healthz": 503, "/metrics": 200}),
+        ([], [], False, {"/livez": 503, "/readyz": 503, "/healthz": 503, "/metrics": 200}),
     ],
 )
 async def test_health_is_told_on_the_operations_port(
     unready: list[str],
+    degraded: list[str],
     is_alive: bool,  # noqa: FBT001 - a column of the table.
     statuses: dict[str, int],
 ) -> None:
-    """Liveness says that the process moves, readiness that nothing is missing."""
-    async with _ops(lambda: unready, is_alive=is_alive) as port:
+    """Liveness says that the process moves, readiness that it lacks nothing itself."""
+    async with _ops(lambda: unready, degraded=degraded, is_alive=is_alive) as port:
         assert {path: (await _get(port, path))[0] for path in statuses} == statuses
 
 
@@ -311,6 +315,25 @@ async def test_readiness_names_what_is_missing() -> None:
         status, body = await _get(port, "/readyz")
         assert (status, json.loads(body)["reasons"]) == (HTTPStatus.SERVICE_UNAVAILABLE, ["restoring", "broker"])
         assert await _get(port, "/metrics") == (200, b"up 1\n")
+
+
+async def test_what_is_degraded_says_why_and_stays_in_service() -> None:
+    """The same sentences in both answers; where the process lacks something itself that comes first, and decides."""
+    held = {"default": ["pause"]}
+    async with _ops(list, degraded=["paused"], holding=held) as port:
+        status, body = await _get(port, "/readyz")
+        assert (status, json.loads(body)) == (200, {"status": "degraded", "reasons": ["paused"], "holding": held})
+        assert json.loads((await _get(port, "/livez"))[1]) == {"status": "ok"}
+    async with _ops(lambda: ["restoring"], degraded=["paused"]) as port:
+        status, body = await _get(port, "/readyz")
+        unavailable = {"status": "unavailable", "reasons": ["restoring", "paused"], "holding": {}}
+        assert (status, json.loads(body)) == (503, unavailable)
+    async with _ops(lambda: ["restoring"], degraded=["paused"], is_alive=False) as port:
+        assert json.loads((await _get(port, "/readyz"))[1])["reasons"] == [
+            "the process is stuck",
+            "restoring",
+            "paused",
+        ]
 
 
 async def test_readiness_tells_what_holds_calls_back_and_does_not_depend_on_it() -> None:

@@ -1,7 +1,7 @@
 """The provider's side of a process: several profiles, what they share, and what readiness and metrics say of them."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, cast
 
@@ -23,6 +23,7 @@ from processor.settings import Settings
 from processor.simulator.server import Simulator
 from processor.simulator.settings import settings_from
 from processor.telemetry import Metrics
+from tests.support.waiting import eventually
 
 FIRST = Owned(0, 1)
 ALL = {"preparation": range(12), "launch": range(12), "completion": range(12)}
@@ -34,7 +35,7 @@ NOWHERE = "http://127.0.0.1:1"
 class Side:
     """A provider side without Kafka: what the control topic would say, a test says."""
 
-    def __init__(self, profiles: Mapping[str, Mapping[str, Any]]) -> None:
+    def __init__(self, profiles: Mapping[str, Mapping[str, Any]], contacts: Collection[str] = ()) -> None:
         self.registry = CollectorRegistry()
         people = RecordTemplate("people", {})
         workflows = {name: Workflow(name, "definition", provider=name, record=people) for name in profiles}
@@ -49,6 +50,7 @@ class Side:
             metrics=Metrics(self.registry),
             start_id="start",
             version="1",
+            contacts=contacts,
         )
         self.side = ProviderSide(
             around, cast("AckedProducer", None), "launch"
@@ -115,14 +117,15 @@ async def test_each_profile_has_a_client_and_a_token_of_its_own() -> None:
             assert (await side.answered("b", create("bank"))).proof is Proof.DONE
             assert (await side.answered("c", create("default"))).proof is Proof.DONE
             assert [*side.side.unready()] == ["provider gone, breaker: it is away, connect"]
+            assert [*side.side.degraded()] == []
             assert not side.side.is_away
             held = {name: side.metric("calls_held_back", provider=name, by="breaker") for name in ("bank", "gone")}
             assert held == {"bank": 0, "gone": 1}
             assert side.side.holding() == {"gone": (HeldBy.BREAKER,)}
 
 
-async def test_readiness_says_what_is_no_normal_operation() -> None:
-    """Pauses unread, no token, a provider that is away, a paused workflow (once), a profile that is not there."""
+async def test_readiness_says_what_is_missing_here() -> None:
+    """Pauses unread, no token yet, a profile that is not there; a paused workflow (once) is outside."""
     side = Side({"default": {"base_url": NOWHERE, **KEY}, "bank": {"base_url": NOWHERE, "token": "tot_x"}})
     told = [*side.side.unready()]
     assert told == [
@@ -134,17 +137,84 @@ async def test_readiness_says_what_is_no_normal_operation() -> None:
     pause = Standing("bank", 0, is_paused=True, at=0, reason=PauseReason.OPERATOR, why="maintenance")
     side.side.profiles.heard("bank", pause)
     side.caller.start([(Ticket(FIRST, "a"), create("never"))], [])
-    while len([*side.side.unready()]) < 3:  # noqa: ASYNC110  # the loop has to turn a few times
-        await asyncio.sleep(0.01)
+    await eventually(lambda: len([*side.side.unready()]) == 2 and [*side.side.degraded()] != [])
     told = [*side.side.unready()]
     assert told[0].startswith("provider default, token: ")
-    assert told[1:] == [
-        "workflow bank, pause: operator, maintenance",
-        "provider never is not configured: its calls wait until it is",
-    ]
+    assert told[1:] == ["provider never is not configured: its calls wait until it is"]
+    assert [*side.side.degraded()] == ["workflow bank, pause: operator, maintenance"]
     assert side.metric("paused_workflows", workflow="bank") == 1
     assert side.metric("calls_held_back", provider="bank", by="pause") == 1
     await side.side.close()
+
+
+def standing(side: Side) -> tuple[list[str], list[str]]:
+    """Return what is missing here, and what outside holds calls back."""
+    return [*side.side.unready()], [*side.side.degraded()]
+
+
+async def test_a_provider_that_goes_away_after_first_contact_is_no_lack_of_ours() -> None:
+    """It took a token or a call of ours before: what is wrong now is not how this process was set up."""
+    second = Simulator(settings_from({"organisation_tokens": ["tot_bank"]}))
+    async with simulators("default") as started:
+        first, default = started["default"]
+        async with running(default=default, bank={"base_url": await second.start(), "token": "tot_bank"}) as side:
+            await eventually(lambda: side.side.contacts == {"default"})
+            assert (await side.answered("a", create("bank"))).proof is Proof.DONE
+            assert side.side.contacts == {"default", "bank"}
+            await first.stop()
+            await second.stop()
+            for name in ("default", "bank"):
+                assert (await side.answered(name, create(name))).proof is Proof.NOT_SENT
+            away = [f"provider {name}, breaker: it is away, connect" for name in ("default", "bank")]
+            assert standing(side) == ([], away)
+
+
+async def test_a_token_that_was_never_accepted_keeps_us_out_of_service() -> None:
+    """A rollout with a wrong secret stops, although the workflow that met it is paused for everyone who sends it."""
+    simulator = Simulator(settings_from({}))
+    async with running(default={"base_url": await simulator.start(), "token": "tot_wrong"}) as side:
+        await eventually(lambda: standing(side) == ([], []))
+        assert (await side.answered("a", create("default"))).proof is Proof.OUR_FAULT
+        unready, degraded = standing(side)
+        assert unready == ["provider default, token: HTTP 401, it was never accepted"]
+        assert [reason.split(",")[0] for reason in degraded] == ["workflow default"]
+    await simulator.stop()
+
+
+async def test_a_long_wait_is_told_and_changes_no_readiness() -> None:
+    """The provider asks for it, so it has answered us."""
+    simulator = Simulator(settings_from({"calls_per_second_max": 1, "retry_after_s": 90}))
+    async with running(default={**KEY, "base_url": await simulator.start()}) as side:
+        while (await side.answered("a", create("default"))).proof is not Proof.WAIT:
+            pass
+        unready, [reason] = standing(side)
+        assert unready == []
+        assert reason.startswith("provider default, retry-after: it asks to wait for ")
+    await simulator.stop()
+
+
+async def test_who_was_taken_before_its_deciders_were_renewed_is_known() -> None:
+    """Everything is made anew then, and an outage in that moment proves no more than at another."""
+    side = Side({"default": {"base_url": NOWHERE, **KEY}}, contacts=["default"])
+    side.begin()
+    await eventually(lambda: standing(side) == ([], ["provider default, token: token failed: connect"]))
+    await side.side.close()
+
+
+async def test_first_contact_outlasts_the_credentials_that_made_it() -> None:
+    """A wrong secret that is put in place of one that ran out takes nobody out of service; its alert tells of it."""
+    async with simulators("default") as started, running(default=started["default"][1]) as side:
+        simulator = started["default"][0]
+        assert (await side.answered("a", create("default"))).proof is Proof.DONE
+        simulator.rotate_credentials("default-key", "new")
+        simulator.revoke_former_tokens()
+        side.caller.start([(Ticket(FIRST, "b"), create("default"))], [])
+        await eventually(lambda: side.side.holding() == {"default": (HeldBy.TOKEN,)})
+        await renewal(side, "wrong")
+        await eventually(lambda: "HTTP 401" in str(standing(side)))
+        unready, [reason] = standing(side)
+        assert unready == []
+        assert reason.startswith("provider default, token: token refused: HTTP 401")
 
 
 async def test_a_provider_that_asks_to_wait_is_told_though_it_is_normal_operation() -> None:

@@ -132,6 +132,8 @@ class Moving:
         worker.start()
         self.world.wait_until(lambda: worker.log_tail(100_000).count(why) >= 3, f"partitions that say: {why}", 30)
         assert not worker.is_ready()
+        [reason] = [reason for reason in worker.readiness()["reasons"] if "partitions are stopped" in reason]
+        assert why in reason
         worker.kill()
         self.world.workers.remove(worker)
         self.world.wait_until(self.is_stopped, "the groups empty", 30)

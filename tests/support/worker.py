@@ -5,6 +5,7 @@ import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
 
@@ -64,6 +65,11 @@ class Worker:
             return httpx.get(f"http://127.0.0.1:{self.ops_port}/readyz", timeout=2).status_code == httpx.codes.OK
         except httpx.HTTPError:
             return False
+
+    def readiness(self) -> dict[str, Any]:
+        """Return what it says of itself; raises HTTPError when it does not answer."""
+        answer: dict[str, Any] = httpx.get(f"http://127.0.0.1:{self.ops_port}/readyz", timeout=5).json()
+        return answer
 
     def is_running(self) -> bool:
         """Whether it was started and has not ended."""
