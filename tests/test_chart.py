@@ -18,8 +18,9 @@ from processor.roles.process import FLUSH_S
 from processor.roles.workers import LEAVE_MARGIN_S
 from processor.settings import Settings, effective
 from processor.settings_loading import EVERYTHING, load_settings
-from tests.support.chart import CHART, ENOUGH, ROOT, Values, chart, container, found, merged, pod, refused, rendered
+from tests.support.chart import CHART, ENOUGH, Values, chart, container, found, merged, pod, refused, rendered
 from tests.support.pods import Container
+from tests.support.root import ROOT
 
 KUBERNETES_VERSIONS = ("1.30", "1.37")
 ROLES = ("submitter", "ingestor", "reconciler")

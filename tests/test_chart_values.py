@@ -18,7 +18,8 @@ from pydantic import BaseModel
 from processor.settings import ApiSettings, Settings
 from processor.settings_loading import all_settings
 from processor.simulator.settings import options
-from tests.support.chart import CHART, ENOUGH, NO_PROVIDER, ROOT, Values, chart, merged
+from tests.support.chart import CHART, ENOUGH, NO_PROVIDER, Values, chart, merged
+from tests.support.root import ROOT
 
 README = CHART / "README.md"
 SCHEMA = CHART / "values.schema.json"

@@ -9,7 +9,8 @@ from processor.adapters.request_lines import KeyPath, read_request_line
 from processor.adapters.topic_specs import subjects_of
 from processor.cli.starting import specs_for
 from processor.settings import Settings
-from tests.support.chart import ENOUGH, NO_PROVIDER, ROOT, Values, chart, merged
+from tests.support.chart import ENOUGH, NO_PROVIDER, Values, chart, merged
+from tests.support.root import ROOT
 
 NOTES = "onboarding-processor/templates/NOTES.txt"
 TLS: Values = {"kafka": {"properties": {"security.protocol": "ssl"}}}

@@ -7,8 +7,9 @@ import pytest
 from tests.chart.policies import templates
 from tests.chart.test_layouts import ROLES, STATEFUL, kept, pod_of
 from tests.chart.validation import CI_NAMES, objects_of
-from tests.support.chart import ROOT, chart, found, rendered
+from tests.support.chart import chart, found, rendered
 from tests.support.pods import Object
+from tests.support.root import ROOT
 
 SEPARATELY = [*ROLES, "all"]
 

@@ -13,7 +13,8 @@ import yaml
 from tests.chart.alert_cases import CASES, Case, Series
 from tests.chart.metric_catalogue import exposition, selectors, unknown_names
 from tests.chart.validation import HUNG_S, output
-from tests.support.chart import CHART, ROOT, found, refused, rendered
+from tests.support.chart import CHART, found, refused, rendered
+from tests.support.root import ROOT
 from tests.support.servers import cannot_run
 
 RULES = CHART / "rules" / "onboarding.yaml"

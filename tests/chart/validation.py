@@ -18,7 +18,8 @@ import yaml
 from kubernetes_validate.utils import all_versions, major_minor, schema_contents
 from referencing import Registry, Resource
 
-from tests.support.chart import CHART, ROOT, Values, chart
+from tests.support.chart import CHART, Values, chart
+from tests.support.root import ROOT
 from tests.support.servers import cannot_run
 
 CI_FILES = tuple(sorted((CHART / "ci").glob("*-values.yaml")))

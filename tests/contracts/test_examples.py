@@ -23,10 +23,10 @@ from tests.contracts.kit.sample import Sample, kit_schemas
 from tests.contracts.kit.stories import stories
 from tests.contracts.kit.using import blocks, served_registry
 from tests.support.reading import all_records
+from tests.support.root import ROOT
 from tests.support.servers import cannot_run
 from tests.support.topics import make_topic
 
-ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = ROOT / "examples"
 JARS = ROOT / ".cache" / "examples-java"
 COMPILER = ROOT / ".cache" / "avro-compiler"

@@ -4,14 +4,14 @@ import json
 from collections.abc import Mapping
 from copy import deepcopy
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 from helm_python import Chart, HelmError
 
-ROOT = Path(__file__).resolve().parent.parent.parent
+from tests.support.root import ROOT
+
 CHART = ROOT / "helm"
 
 Values = Mapping[str, Any]
