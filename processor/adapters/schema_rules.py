@@ -24,6 +24,7 @@ INSTANT = "timestamp-micros"
 EMPTY: Mapping[object, object] = {"array": [], "map": {}}  # The only defaults that say that there is nothing.
 CAUSE_CHARS_MAX = 200
 
+_FIELD_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")  # As the Avro specification has it; Python's library takes dots.
 _CAMEL_CASE = re.compile(r"[a-z][A-Za-z0-9]*")
 _TYPE_NAME = re.compile(r"[A-Z][A-Za-z0-9]*")
 _SYMBOL = re.compile(r"[A-Z][A-Z0-9_]*")
@@ -177,6 +178,8 @@ def _breaking(field: Mapping[str, Any]) -> Iterator[str]:
         yield "it is required and has a default: a value that is absent would look present"
     elif has_default and field["default"] != EMPTY[_name_of(kind)]:
         yield f"its default is not {EMPTY[_name_of(kind)]}: no other one says that there is nothing"
+    if not _FIELD_NAME.fullmatch(field["name"]):
+        yield "its name is none that Avro allows: other libraries refuse the whole schema"
     if field.get("aliases"):
         yield "it has aliases: released readers do not know them, and would lose its value or take another field's"
 

@@ -295,6 +295,7 @@ SHOUTED = {**STATUS, "symbols": ["UNRECOGNIZED", "red"], "default": "UNRECOGNIZE
         (set_in("tenant", name="client", aliases=["tenant"]), "OnboardingFinished.client", "it has aliases", True),
         (set_in("tenant", type=DECIMAL), "", "versions 1, 2 cannot read what it writes: /tenant: reads string", True),
         (set_in("tenant", type=["null", "bytes"]), "", "which may be no UTF-8", True),
+        (added(name="acme.added"), "OnboardingFinished.acme.added", "its name is none that Avro allows", True),
         (added(name="Added"), "OnboardingFinished.Added", "its name is not written likeThis", False),
         (added(doc="No sentence"), "OnboardingFinished.added", "its doc is no sentence", False),
         (without("tenant", "doc"), "OnboardingFinished.tenant", "its doc is no sentence", False),
