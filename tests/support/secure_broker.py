@@ -306,9 +306,7 @@ class SecureBroker:
         }
 
 
-def certificate_and_key(
-    access: Access, authority: trustme.CA, *, not_after: datetime | None = None
-) -> dict[str, str]:
+def certificate_and_key(access: Access, authority: trustme.CA, *, not_after: datetime | None = None) -> dict[str, str]:
     """Return files with a new certificate of a principal, and its key."""
     issued = authority.issue_cert(f"{access.user}.example", common_name=access.user, not_after=not_after)
     chain = b"".join(part.bytes() for part in issued.cert_chain_pems)
