@@ -4,6 +4,10 @@
 #
 # To pin the base:          --build-arg PYTHON_IMAGE=python:3.13-slim@sha256:…
 # For another runtime base: --build-arg RUNTIME_IMAGE=… (any that has the same interpreter at the same path; it needs no shell)
+# Behind a proxy that inspects TLS, or with another package index:
+#   --secret id=ca,src=authorities.pem    the authorities that pip believes instead of its own
+#   --secret id=pip,src=pip.conf          pip's own configuration: index-url, credentials
+# Neither is kept in a layer; what they bring must have the hashes of the locks.
 # To build it again, bit by bit: the same bases, the same SOURCE_DATE_EPOCH, and an engine that clamps the times of layers
 # (`make image` does all of it).
 ARG PYTHON_IMAGE=python:3.13-slim
@@ -12,11 +16,12 @@ ARG RUNTIME_IMAGE=${PYTHON_IMAGE}
 FROM ${PYTHON_IMAGE} AS build
 ARG SOURCE_DATE_EPOCH=0
 # Bytecode is compiled once, below, and what it depends on is fixed.
-ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore PYTHONHASHSEED=0
+ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore PIP_CONFIG_FILE=/run/secrets/pip PYTHONHASHSEED=0
 WORKDIR /source
 COPY requirements.lock requirements-build.lock ./
-RUN --mount=type=cache,target=/root/.cache/pip \
-    python3 -m venv /opt/build \
+RUN --mount=type=cache,target=/root/.cache/pip --mount=type=secret,id=ca --mount=type=secret,id=pip \
+    if [ -f /run/secrets/ca ]; then export PIP_CERT=/run/secrets/ca; fi \
+ && python3 -m venv /opt/build \
  && python3 -m venv --without-pip /opt/processor \
  && /opt/build/bin/pip install --require-hashes --only-binary :all: -r requirements-build.lock \
  && /opt/build/bin/pip --python /opt/processor/bin/python3 install --no-compile --require-hashes --only-binary :all: \
@@ -38,12 +43,17 @@ FROM ${RUNTIME_IMAGE}
 ARG VERSION=0.2.0
 ARG REVISION=unknown
 ARG CREATED=1970-01-01T00:00:00Z
+# Where the sources are: empty where the builder does not say it.
+ARG SOURCE=
+ARG RUNTIME_IMAGE
 LABEL org.opencontainers.image.title="onboarding-processor" \
       org.opencontainers.image.description="Onboarding requests from Kafka, run as workflows at a provider's HTTP API" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}" \
-      org.opencontainers.image.created="${CREATED}"
+      org.opencontainers.image.created="${CREATED}" \
+      org.opencontainers.image.source="${SOURCE}" \
+      org.opencontainers.image.base.name="${RUNTIME_IMAGE}"
 ENV PATH=/opt/processor/bin:/usr/local/bin:/usr/bin:/bin \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \

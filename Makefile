@@ -36,6 +36,7 @@ test: .venv/development jars asyncapi
 	@$(BIN)/pytest -q -m storm
 
 # The same commit and the same base make the same image: all times in it are the commit's, where the engine can do that.
+# Behind a proxy that inspects TLS: IMAGE_ARGS='--secret id=ca,src=authorities.pem'; the Dockerfile says what else there is.
 IMAGE ?= onboarding-processor:$(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 image:
 	@export SOURCE_DATE_EPOCH="$${SOURCE_DATE_EPOCH:-$$(git log -1 --format=%ct 2>/dev/null || echo 0)}"; \

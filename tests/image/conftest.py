@@ -11,7 +11,15 @@ from tests.image.engine import Engine, Image, engine
 from tests.support.root import ROOT
 
 EPOCH = 1_700_000_000
-ARGUMENTS = {"SOURCE_DATE_EPOCH": str(EPOCH), "REVISION": "0123456789abcdef", "CREATED": "2023-11-14T22:13:20Z"}
+ARGUMENTS = {
+    "SOURCE_DATE_EPOCH": str(EPOCH),
+    "REVISION": "0123456789abcdef",
+    "CREATED": "2023-11-14T22:13:20Z",
+    "SOURCE": "https://git.example.test/onboarding-processor",
+}
+# The package registry may be reached through an authority that only this machine trusts.
+CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
+SECRETS = {"ca": CERTIFICATES} if CERTIFICATES.is_file() else {}
 
 
 @pytest.fixture(scope="session")
@@ -36,4 +44,4 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def image(builder: Engine, sources: Path) -> Image:
     """Give the image of this checkout."""
-    return builder.build(sources, ARGUMENTS)
+    return builder.build(sources, ARGUMENTS, SECRETS)

@@ -16,7 +16,6 @@ from pathlib import Path
 SUITE = "bookworm"
 PACKAGES = "ca-certificates,python3,python3-venv"
 TOOLS = ("buildah", "crun", "debootstrap")
-CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"
 TIMEOUT_S = 600
 # In the mounted root "$1": the first for both, the second for the runtime's.
 WITHOUT_DOCUMENTS = 'rm -rf "$1"/var/cache/apt/archives "$1"/usr/share/doc "$1"/usr/share/locale "$1"/usr/share/man'

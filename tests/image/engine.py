@@ -17,7 +17,7 @@ from typing import Any, Protocol
 from uuid import uuid4
 
 from tests.image.bundle import Bundle
-from tests.image.debian import CERTIFICATES, DebianBases, tool_missing
+from tests.image.debian import DebianBases, tool_missing
 from tests.support.root import ROOT
 from tests.support.servers import cannot_run
 
@@ -42,8 +42,8 @@ class Engine(Protocol):
         """Whether SOURCE_DATE_EPOCH is also the time of what the engine itself writes into a layer."""
         ...
 
-    def build(self, context: Path, arguments: Mapping[str, str]) -> Image:
-        """Build the image of this context."""
+    def build(self, context: Path, arguments: Mapping[str, str], secrets: Mapping[str, Path]) -> Image:
+        """Build the image of this context; secrets are seen by the build only."""
         ...
 
     def command(
@@ -70,10 +70,11 @@ class ClientEngine:
         self._client = client
         self._stack = stack
 
-    def build(self, context: Path, arguments: Mapping[str, str]) -> Image:
+    def build(self, context: Path, arguments: Mapping[str, str], secrets: Mapping[str, Path]) -> Image:
         """See Engine."""
         reference = f"onboarding-processor-test:{uuid4().hex[:12]}"
-        _run(self._client, "build", "--tag", reference, *_build_arguments(arguments), str(context))
+        given = (*_build_arguments(arguments), *_secret_arguments(secrets))
+        _run(self._client, "build", "--tag", reference, *given, str(context))
         self._stack.callback(_run, self._client, "image", "rm", "--force", reference)
         (told,) = json.loads(_run(self._client, "image", "inspect", reference))
         return Image(reference, told["Config"], tuple(told["RootFS"]["Layers"]))
@@ -109,15 +110,14 @@ class Buildah:
         self._stack = stack
         self._roots: dict[str, str] = {}
 
-    def build(self, context: Path, arguments: Mapping[str, str]) -> Image:
+    def build(self, context: Path, arguments: Mapping[str, str], secrets: Mapping[str, Path]) -> Image:
         """See Engine."""
         reference = f"localhost/onboarding-processor-test:{uuid4().hex[:12]}"
         self._bases.buildah(
             *("bud", "--quiet", "--isolation", "chroot", "--tag", reference),
             *("--timestamp", arguments["SOURCE_DATE_EPOCH"]),
-            # A package registry may be reached through an authority that only this machine trusts.
-            *("--volume", f"{CERTIFICATES}:{CERTIFICATES}:ro"),
             *_build_arguments({**self._bases.arguments(), **arguments}),
+            *_secret_arguments(secrets),
             str(context),
         )
         self._stack.callback(self._bases.buildah, "rmi", reference)
@@ -186,6 +186,10 @@ def _answers(client: str) -> bool:
 
 def _build_arguments(arguments: Mapping[str, str]) -> list[str]:
     return [part for name, value in arguments.items() for part in ("--build-arg", f"{name}={value}")]
+
+
+def _secret_arguments(secrets: Mapping[str, Path]) -> list[str]:
+    return [part for name, file in secrets.items() for part in ("--secret", f"id={name},src={file}")]
 
 
 def _run(*command: str) -> str:

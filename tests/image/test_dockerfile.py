@@ -40,6 +40,16 @@ def test_nothing_is_installed_that_no_hash_covers() -> None:
     assert [part for part in installs if "--require-hashes" not in part and "--no-index --no-deps" not in part] == []
 
 
+def test_whatever_reaches_for_packages_believes_the_authorities_that_the_builder_names() -> None:
+    """Behind a proxy that inspects TLS; as secrets, so that neither they nor an index's password stay in a layer."""
+    runs = [rest for word, rest in instructions() if word == "RUN"]
+    (fetching,) = [rest for rest in runs if "bin/pip install" in rest]
+    assert {"--mount=type=secret,id=ca", "--mount=type=secret,id=pip"} <= set(fetching.split())
+    assert "export PIP_CERT=/run/secrets/ca;" in fetching
+    assert "PIP_CONFIG_FILE=/run/secrets/pip" in " ".join(rest for word, rest in instructions() if word == "ENV")
+    assert [rest for word, rest in instructions() if word == "ARG" and re.search("INDEX|CERT|PIP", rest)] == []
+
+
 def test_the_last_stage_runs_nothing() -> None:
     """Its base needs no shell, so that one without a shell may be chosen."""
     assert "RUN" not in final_stage()

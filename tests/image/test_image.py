@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from tests.image.composed import Service, Stage, service
-from tests.image.conftest import ARGUMENTS, EPOCH
+from tests.image.conftest import ARGUMENTS, EPOCH, SECRETS
 from tests.image.engine import STATE_DIRECTORY, Engine, Image
 from tests.support.java import free_port
 from tests.support.root import ROOT
@@ -114,6 +114,8 @@ def test_the_labels_say_what_it_is(image: Image) -> None:
     assert (labels["title"], labels["version"]) == (project["name"], project["version"])
     assert (labels["licenses"], labels["revision"]) == (project["license"], ARGUMENTS["REVISION"])
     assert labels["created"] == ARGUMENTS["CREATED"]
+    assert labels["source"] == ARGUMENTS["SOURCE"]
+    assert ":" in labels["base.name"]
     assert labels["description"]
 
 
@@ -133,9 +135,11 @@ def test_it_writes_nowhere_but_to_its_state_and_tmp(builder: Engine, image: Imag
 def test_two_builds_are_the_same(
     builder: Engine, image: Image, carried: list[Entry], sources: Path, tmp_path: Path
 ) -> None:
-    """Another folder, other times of files, the same bases and SOURCE_DATE_EPOCH: the same bytes and layers."""
+    """Another folder, other times, pip told otherwise, same bases and SOURCE_DATE_EPOCH: the same bytes and layers."""
     elsewhere = copytree(sources, tmp_path / "elsewhere", copy_function=copyfile)
-    again = builder.build(elsewhere, ARGUMENTS)
+    configuration = tmp_path / "pip.conf"
+    configuration.write_text("[global]\nretries = 7\n", encoding="utf-8")
+    again = builder.build(elsewhere, ARGUMENTS, {**SECRETS, "pip": configuration})
     assert entries(builder, again) == carried
     assert {entry.time for entry in carried} == {EPOCH}
     if builder.clamps_times:
