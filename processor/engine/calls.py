@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 
 from processor.engine.batch import Batch, Event
 from processor.engine.partition import Partition, is_running
-from processor.engine.ports import Answer, Caller, Log, Machine, Observer, Owned, Ticket
+from processor.engine.ports import Answer, Call, Caller, Fact, Log, Machine, Observer, Owned, Ticket
 
 
 class Calls:
@@ -45,11 +45,17 @@ class Calls:
     def follow(self, batch: Batch, partition_of: Callable[[Owned], Partition | None]) -> None:
         """Start what a committed transaction demands, and give back what it did not use.
 
-        What a partition in drain intended is still called.
+        What a partition in drain intended is still called. What one intended that went before its commit was known is
+        called by nobody; its next owner finds the intent and is told so.
         """
         for ticket in batch.unused:
             self._caller.release(ticket)
-        calls = [(ticket, call) for ticket, call in batch.calls if partition_of(ticket.owned) is not None]
+        calls = []
+        for ticket, call in batch.calls:
+            if partition_of(ticket.owned) is None:
+                self._publish(ticket, call, None)
+            else:
+                calls.append((ticket, call))
         for ticket, call in calls:
             _add(self._awaited, ticket.owned, 1)
             if self._machine.must_finish(call):
@@ -91,7 +97,10 @@ class Calls:
         if answer.call is None:
             self._caller.release(answer.ticket)
             return
-        record = self._machine.evidence(answer.ticket.key, answer.call, answer.fact, self._clock())
+        self._publish(answer.ticket, answer.call, answer.fact)
+
+    def _publish(self, ticket: Ticket, call: Call, fact: Fact | None) -> None:
+        record = self._machine.evidence(ticket.key, call, fact, self._clock())
         if record is not None:
             self._log.publish_evidence([record])
             self._observer.evidence(1)

@@ -157,8 +157,8 @@ class Machine(Protocol):
         """Whether a drain must wait for this call."""
         ...
 
-    def evidence(self, key: str, call: Call, fact: Fact, now: int) -> OutputRecord | None:
-        """Return what this answer proves to the partition's next owner, or None."""
+    def evidence(self, key: str, call: Call, fact: Fact | None, now: int) -> OutputRecord | None:
+        """Return what this answer (None: it was never called) proves to the partition's next owner, or None."""
         ...
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 from processor.adapters.avro import EventEncoder, PublicEvent, RequestDecoder
+from processor.adapters.calling import unanswered
 from processor.adapters.codec import Codec
 from processor.adapters.dead_letters import Coordinates, Fault, dead_letter_headers
 from processor.adapters.event_headers import TRACEPARENT, read_traceparent
@@ -39,6 +40,7 @@ from processor.core.messages import (
 )
 from processor.core.model import Instant, Origin
 from processor.core.preparation import Preparation
+from processor.core.proof import Proof
 from processor.core.state import (
     Candidate,
     CompletionPhase,
@@ -61,6 +63,7 @@ from processor.settings import TopicsSettings
 
 ToLaunch: TypeAlias = Prepared | LinkAsked | LinkOver | Observed | CallProved | OperatorDecided
 
+NEVER_CALLED = "never called: its partition went before its commit was known"
 CUSTODY = "custody"
 REQUEST_ID = "request-id"
 WORKFLOW = "workflow"
@@ -271,8 +274,15 @@ class LaunchMachine(_Machine):
         return isinstance(call, StartWorkflow) and call.operation not in REPEATABLE
 
     def evidence(self, key: str, call: Call, fact: Any, now: Instant) -> OutputRecord | None:  # noqa: ANN401  # any answer
-        """Return what the answer of a run or a mail proves; a link or token is no evidence, but a secret."""
-        if not isinstance(call, StartWorkflow) or not isinstance(fact, CallAnswered) or call.operation in REPEATABLE:
+        """Return what the answer of a run or a mail proves, or that it was never called.
+
+        A link or token is no evidence, but a secret.
+        """
+        if not isinstance(call, StartWorkflow) or call.operation in REPEATABLE:
+            return None
+        if fact is None:
+            fact = unanswered(call, Proof.NOT_SENT, NEVER_CALLED)
+        if not isinstance(fact, CallAnswered):
             return None
         proved = CallProved(
             launch_key=key,

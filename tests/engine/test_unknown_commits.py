@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 import pytest
 
 from processor.engine.entries import POSITION_KEY, StoredPosition, pack, position_entry
-from processor.engine.ports import Entry, OutputRecord, Position
+from processor.engine.ports import Entry, Outcome, OutputRecord, Position
 from processor.errors import BrokerUnavailable
 from tests.engine.quiet import Quiet
 from tests.engine.simulation import Process
@@ -105,3 +105,31 @@ def test_tokens_that_nobody_can_read_for_ever_are_not_waited_for(*, is_committed
     world.publish(3, KEY)
     world.go()
     assert world.outcomes() == {1: "done", 2: "done", 3: "done"}
+
+
+def test_what_was_intended_and_never_called_is_not_held_by_the_next_owner() -> None:
+    """The commit is known to have succeeded when the partition is gone: who owns it now is told that nobody called."""
+    world = Quiet()
+    process = world.begin()
+    transact = process.log.transact
+
+    def lost_on_the_way(
+        records: Sequence[OutputRecord], positions: Mapping[int, Position], membership: object
+    ) -> tuple[Outcome, Mapping[int, int]]:
+        outcome = transact(records, positions, membership)
+        if b'"intent"' not in b"".join(record.value or b"" for record in records):
+            return outcome
+        process.log.transact = transact  # type: ignore[method-assign]
+        return Outcome.UNKNOWN, {}
+
+    process.log.transact = lost_on_the_way  # type: ignore[method-assign]  # a fake, whose answer is lost
+    world.publish(1, KEY)
+    while process.log.transact is not transact:
+        world.go(1, ms=1)
+    process.member.on_lost([0])
+    world.go(5, ms=20)
+    assert world.watcher.seen["evidence"] == 1
+    assert world.ledger.sent == []
+    process.member.on_assigned([0])
+    world.go()
+    assert world.outcomes() == {1: "done"}

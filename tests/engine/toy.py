@@ -192,9 +192,10 @@ class Toy:
 
     def evidence(self, key: str, call: Create | Run, fact: Any, now: int) -> OutputRecord | None:  # noqa: ANN401
         del now
-        if not isinstance(call, Run) or fact.proof == "unknown":
+        proof = "not-sent" if fact is None else fact.proof
+        if not isinstance(call, Run) or proof == "unknown":
             return None
-        value = json.dumps({"id": call.id, "attempt": call.attempt, "proof": fact.proof}).encode()
+        value = json.dumps({"id": call.id, "attempt": call.attempt, "proof": proof}).encode()
         return OutputRecord(self.input_topic, key.encode(), value)
 
 
