@@ -319,7 +319,7 @@ def _nearest(name: str, names: list[str]) -> str:
     close = difflib.get_close_matches(name, names, n=1, cutoff=0.8)
     if close:
         return f"is {close[0]} meant?"
-    return "`processor check` lists all of them; unset it"
+    return "docs/settings.md lists all of them; unset it"
 
 
 def _missing(tree: Settings, needs: frozenset[Need]) -> Iterator[str]:

@@ -131,7 +131,7 @@ class SnapshotFile:
             with gzip.open(self._path, "rb") as packed:
                 yield from packed
         except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-            raise SnapshotDamaged(f"{self._path} is damaged or cut short: {error}") from error
+            raise SnapshotDamaged(f"{self._path} is damaged, cut short or no snapshot of a deployment") from error
         except OSError as error:
             raise FatalError(f"{self._path} cannot be read: {error.strerror}") from error
 

@@ -7,6 +7,7 @@ from confluent_kafka import IsolationLevel, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]  # exported, but not said so
 
 from processor.errors import BrokerUnavailable
+from processor.wording import counted
 
 
 class TopicEnds:
@@ -33,4 +34,4 @@ class TopicEnds:
             return {(part.topic, part.partition): one.result(self._request_s).offset for part, one in found.items()}
         except (KafkaException, TimeoutError) as error:
             self._admin = None  # After a leader change a client can ask with a stale epoch; a new one does not.
-            raise BrokerUnavailable(f"ends of {len(places)} partitions cannot be looked up") from error
+            raise BrokerUnavailable(f"ends of {counted(len(places), 'partition')} cannot be looked up") from error

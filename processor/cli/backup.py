@@ -15,7 +15,7 @@ from processor.cli.migrate import (
     tell_moved,
 )
 from processor.cli.options import AsJson, Brokers, Yes
-from processor.cli.output import complain, say, say_json
+from processor.cli.output import complain, confirm, say, say_json
 from processor.cli.starting import now, overrides_of, settings_for
 from processor.roles import relocation, relocation_restore
 from processor.roles.relocation_session import tools_for
@@ -71,7 +71,7 @@ def restore(  # noqa: PLR0917  # its options
     snapshot = SnapshotFile(file)
     header = snapshot.header
     if not header.is_sealed and not yes and not dry_run:
-        typer.confirm(f"Did {header.application_id} never run again after {header.made_at}?", abort=True, err=True)
+        confirm(f"Did {header.application_id} never run again after {header.made_at}?")
     with tools_for(settings, complain) as tools:
         moved = relocation_restore.restore(settings, snapshot, tools, is_dry=dry_run)
     tell_moved(moved, settings, is_dry=dry_run, as_json=as_json)

@@ -16,7 +16,7 @@ from processor.adapters.state_reader import Held, Parked, StateView
 from processor.adapters.topic_reader import FIRST
 from processor.cli.decisions import Seen, decide
 from processor.cli.options import AsJson, Brokers, Yes
-from processor.cli.output import complain, say, say_json, say_table
+from processor.cli.output import complain, confirm, say, say_json, say_table
 from processor.cli.starting import overrides_of, reader_for, settings_for
 from processor.core.keys import canonical_id
 from processor.core.messages import Observed, Resolution
@@ -123,7 +123,7 @@ def resolve(
     if started is not None and not is_seen(held, started):
         complain(unseen_text(held, started))
     if not yes:
-        typer.confirm(_question(held, resolution, started), abort=True, err=True)
+        confirm(_question(held, resolution, started))
     seen = decide(settings, held, resolution, started, wait_s=wait_s)
     _tell(seen, held, as_json=as_json)
 

@@ -25,7 +25,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "topics": ("topics", "Create the topics that are missing, check them, or move to others."),
     "backup": ("backup", "Write a stopped deployment to a file."),
     "restore": ("backup", "Make a deployment out of such a file."),
-    "schemas": ("schemas", "Register the schemas of public events, or check them."),
+    "schemas": ("schemas", "Register, check or lint the schemas of public events."),
     "publish": ("publish", "Publish onboarding requests from JSON lines."),
     "adopt": ("adopt", "Take over workflows that another service started."),
     "results": ("results", "Show results of onboarding requests."),

@@ -7,7 +7,7 @@ from uuid import uuid4
 import typer
 
 from processor.cli.options import AsJson, Brokers, Yes
-from processor.cli.output import complain, say, say_json, say_table
+from processor.cli.output import complain, confirm, say, say_json, say_table
 from processor.cli.starting import overrides_of, settings_for
 from processor.roles import relocation
 from processor.roles.relocation import Moved
@@ -54,7 +54,7 @@ def unseal(yes: Yes = False, as_json: AsJson = False, bootstrap_servers: Brokers
     settings = settings_for(Need.KAFKA, overrides=overrides_of(bootstrap_servers))
     if not yes:
         question = f"Is nothing running, and will nothing ever run, that was made of {settings.application_id}?"
-        typer.confirm(question, abort=True, err=True)
+        confirm(question)
     with tools_for(settings, complain) as tools:
         relocation.unseal(settings, tools)
     if as_json:

@@ -4,6 +4,8 @@ import json
 import sys
 from collections.abc import Sequence
 
+import typer
+
 
 def say(text: str) -> None:
     """Print an answer."""
@@ -18,6 +20,16 @@ def say_json(value: object, *, is_line: bool = False) -> None:
 def complain(text: str) -> None:
     """Print what is wrong, or how things go, where it does not mix with the answer."""
     print(text, file=sys.stderr, flush=True)
+
+
+def confirm(question: str) -> None:
+    """Go on where a person says yes; raises typer.Abort where one does not, or where nobody is there to ask."""
+    try:
+        typer.confirm(question, abort=True, err=True)
+    except typer.Abort:
+        if not sys.stdin.isatty():
+            complain("\nnobody said yes: answer with --yes where nobody is there to ask")
+        raise
 
 
 def say_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:

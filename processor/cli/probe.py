@@ -19,7 +19,7 @@ from processor.adapters.request_lines import KeyPath, read_request_line
 from processor.adapters.topic_rules import Grade
 from processor.cli.findings import Finding, finding_json, is_bad
 from processor.cli.options import AsJson, Yes
-from processor.cli.output import complain, say, say_json
+from processor.cli.output import complain, confirm, say, say_json
 from processor.cli.probe_learn import profile_of
 from processor.cli.probe_record import recording_text
 from processor.cli.probe_report import report_text
@@ -34,6 +34,7 @@ from processor.core.model import OnboardingRequest
 from processor.errors import SettingsInvalid
 from processor.settings import ApiSettings, Settings
 from processor.settings_loading import Need
+from processor.wording import counted
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -90,7 +91,7 @@ def probe(
     plan = _plan(settings, workflow, request, Patience(wait_s, poll_s), webhook_port)
     _check_writable(files)
     if not yes:
-        typer.confirm(_question(plan), abort=True, err=True)
+        confirm(_question(plan))
     began_at = now()
     talk = Talk(plan.workflow, plan.request.request_id)
     try:
@@ -143,7 +144,9 @@ def _request(file: Path) -> OnboardingRequest:
     except (OSError, UnicodeDecodeError) as error:
         raise typer.BadParameter(f"{file} cannot be read ({type(error).__name__})", param_hint="--request") from None
     if len(lines) != 1:
-        raise typer.BadParameter(f"{file} has {len(lines)} requests; a probe takes one", param_hint="--request")
+        raise typer.BadParameter(
+            f"{file} has {counted(len(lines), 'request')}; a probe takes one", param_hint="--request"
+        )
     return request_of(read_request_line(lines[0], now=now(), key=KeyPath(None)).record)
 
 

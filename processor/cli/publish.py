@@ -19,6 +19,7 @@ from processor.core.model import Instant
 from processor.errors import PoisonError, ProcessorError, RequestRejected
 from processor.settings import Settings
 from processor.settings_loading import Need
+from processor.wording import counted
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -62,7 +63,7 @@ def publish(
     if as_json:
         say_json({"published": count, "topic": topic})
     else:
-        say(f"published {count} requests to {topic}")
+        say(f"published {counted(count, 'request')} to {topic}")
 
 
 def validate(lines: Iterable[str], key: KeyPath, at: Instant) -> int:

@@ -23,6 +23,7 @@ from processor.roles.relocation_session import Tools, writers_for
 from processor.roles.relocation_source import Place, Source, check_stopped
 from processor.roles.relocation_target import Target
 from processor.settings import INTERNAL_TOPICS, Settings
+from processor.wording import counted
 
 
 class MoveRefused(FatalError):
@@ -100,7 +101,7 @@ def _ends_of(  # noqa: PLR0913, PLR0917  # from where to where, with what, and w
     source = Source(old, tools, takes_requests=LANES not in kept)
     if LANES in kept and source.inputs[LANES] != source.counts[LANES]:
         raise MoveRefused(
-            f"{old.topics.requests} has {source.inputs[LANES]} partitions, its state was written for "
+            f"{old.topics.requests} has {counted(source.inputs[LANES], 'partition')}, its state was written for "
             f"{source.counts[LANES]}: name another topic with --requests-topic, to which publishers go on afterwards"
         )
     source.read()

@@ -49,6 +49,7 @@ from processor.engine.seals import Seal, SealKind, seal_in, seal_value
 from processor.errors import FatalError, ProcessorError, StateUnreadable
 from processor.roles.relocation_session import Tools
 from processor.settings import DECIDERS, Settings
+from processor.wording import counted
 
 BATCH_RECORDS: Final = 2_000
 OWN_KEYS: Final = frozenset({POSITION_KEY, SEAL_KEY})  # Of a partition; they do not move.
@@ -107,7 +108,8 @@ def partitions_of(places: Sequence[Place], admin: TopicAdmin) -> tuple[dict[str,
 
 def _uneven(place: Place, states: Mapping[str, int], inputs: Mapping[str, int]) -> str:
     return (
-        f"{place.input_topic} has {inputs[place.decider]} partitions, {place.state_topic} has {states[place.decider]}: "
+        f"{place.input_topic} has {counted(inputs[place.decider], 'partition')}, "
+        f"{place.state_topic} has {states[place.decider]}: "
         "make topics that belong together with the same count"
     )
 
@@ -118,7 +120,8 @@ def check_stopped(places: Sequence[Place], kafka: RelocationKafka) -> None:
         members = kafka.members(place.group)
         if members:
             raise StillRunning(
-                f"group {place.group} has {members} members: stop every instance, and wait until the group is empty"
+                f"group {place.group} has {counted(members, 'member')}: stop every instance, and wait until the group "
+                "is empty"
             )
 
 
@@ -172,7 +175,8 @@ class Source:
                 self.positions[place.decider, number] = stored or StoredPosition(offset, count)
             self._starts |= {(place.decider, number): low for number, (low, _) in inputs.items() if number >= count}
             self._input_ends |= {(place.decider, number): high for number, (_, high) in inputs.items()}
-            self._tell(f"{place.state_topic}: {self.entries[place.decider]} entries in {count} partitions")
+            entries = counted(self.entries[place.decider], "entry", "entries")
+            self._tell(f"{place.state_topic}: {entries} in {counted(count, 'partition')}")
         if len(seals) > 1:
             raise Contradiction("some partitions are sealed and others are not: the state was written to by hand")
         (self.seal,) = seals

@@ -43,6 +43,7 @@ from processor.roles.relocation_source import (
     seal_record,
 )
 from processor.settings import DECIDERS, Settings
+from processor.wording import counted
 
 TELL_EVERY: Final = 100_000
 LATE_RECORDS: Final = 2_000
@@ -123,8 +124,8 @@ class Target:
         for topic in (place.input_topic, place.state_topic):
             if topic in held and held[topic].partitions != wanted:
                 raise TargetNotEmpty(
-                    f"{topic} has {held[topic].partitions} partitions, {wanted} are asked for: say --partitions "
-                    f"{held[topic].partitions}, or delete the topics of {self.settings.application_id}"
+                    f"{topic} has {counted(held[topic].partitions, 'partition')}, {wanted} are asked for: say "
+                    f"--partitions {held[topic].partitions}, or delete the topics of {self.settings.application_id}"
                 )
 
     def _check_state(self, topic: str, count: int) -> bool:
@@ -182,7 +183,7 @@ class Target:
     def _create(self, is_due: Callable[[str], bool]) -> None:
         specs, held = self.missing()
         for topic in self.admin.create([spec for spec in specs if is_due(spec.name)], held):
-            self.tell(f"{topic.name}: made with {topic.partitions} partitions")
+            self.tell(f"{topic.name}: made with {counted(topic.partitions, 'partition')}")
 
     def fill(self, items: Iterable[Item], writer: FencedWriter) -> Tally:
         """Write everything to where it belongs, and return what must be there then."""

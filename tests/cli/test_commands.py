@@ -1,5 +1,6 @@
 """How commands begin and end: help, usage, settings, exit codes. No server is asked."""
 
+import gzip
 import os
 import subprocess
 import sys
@@ -207,3 +208,38 @@ def test_rights_are_printed_without_asking_a_broker(tmp_path: Path) -> None:
     written = {"resource": {"type": "topic", "name": "t.company-results", "patternType": "literal"}}
     assert {**written, "operations": ["Write"]} in everything
     assert command("topics", "acls", "somebody", env=env).code == 2
+
+
+@pytest.mark.parametrize("user", ["foo", "User:", ":foo", ""])
+def test_a_principal_without_its_type_is_refused(user: str, tmp_path: Path) -> None:
+    """Kafka would take the line and grant nobody anything."""
+    said = command("topics", "acls", "--user", user, env=environment(tmp_path))
+    assert (said.code, said.out) == (2, "")
+    assert "write User:NAME" in said.err
+
+
+def test_a_question_that_nobody_answers_names_the_option_that_does(tmp_path: Path) -> None:
+    """As in a pipeline, where standard input has ended."""
+    said = command("topics", "unseal", env=environment(tmp_path))
+    assert (said.code, said.out.strip()) == (1, "")
+    assert "answer with --yes" in said.err
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b'""', b"\x1f\x8b", gzip.compress(b'""'), gzip.compress(b"x")],
+    ids=["empty", "text", "cut short", "packed", "packed text"],
+)
+def test_what_is_no_snapshot_is_not_restored(content: bytes, tmp_path: Path) -> None:
+    """The file is named in one sentence, and nothing of what it holds."""
+    file = tmp_path / "onboarding.snapshot"
+    file.write_bytes(content)
+    said = command("restore", str(file), "--to-application-id", "other", env=environment(tmp_path))
+    assert (said.code, said.out, said.err.count("\n")) == (1, "", 1)
+    assert said.err.startswith(f"{file} is ")
+    assert not set(said.err) & set("'\"\\")
+
+
+def test_help_says_what_can_be_done_with_schemas() -> None:
+    """A pipeline looks for the word lint."""
+    assert "lint" in command("--help").out
