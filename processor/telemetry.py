@@ -277,7 +277,7 @@ class ProcessMetrics:
     def __init__(self, registry: CollectorRegistry) -> None:
         make = _Maker(registry)
         self.build = make.gauge("build_info", "Always 1; the labels say which build runs.", "version", "revision")
-        self.ready = make.gauge("ready", "Whether a role takes work in.", "role")
+        self.ready = make.gauge("ready", "Whether a role lacks nothing itself: 0 is the 503 of /readyz.", "role")
         self.renewals = make.counter(
             "settings_renewals",
             "Changed secrets and certificates by what became of them: provider, process, refused.",

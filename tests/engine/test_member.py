@@ -243,7 +243,7 @@ def test_an_input_of_a_newer_format_stops_its_partition_only() -> None:
     assert world.outcomes() == {1: "done", 3: "done"}
     assert process.member.partitions[0].phase is Phase.STOPPED
     assert offset_of(world, 0) == 1
-    assert not process.member.is_ready()
+    assert (process.member.is_ready(), process.member.why_stopped()) == (False, "a newer format")
 
 
 def test_state_of_a_newer_format_stops_its_partition_only() -> None:

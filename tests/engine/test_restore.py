@@ -255,6 +255,7 @@ def test_a_sealed_partition_stops_and_says_why_until_the_seal_is_lifted() -> Non
     assert setting.turns(most=20) == []
     assert partition.phase is Phase.STOPPED
     assert any("was moved to application id elsewhere" in said for said in setting.watcher.said)
+    assert "was moved to application id elsewhere" in (partition.why_stopped or "")
     with setting.transaction() as rows:
         rows.append((SEAL_KEY, None))
     partition.close()
