@@ -148,6 +148,13 @@ def test_the_examples_are_records_of_the_kit() -> None:
     assert {message["name"] for message in messages().values() if message["examples"]} == set(SHOWN)
 
 
+def test_a_server_offers_every_way_in_that_is_described() -> None:
+    """What a team may be asked to log in with, in the words of the standard."""
+    offered = [at(scheme)["type"] for scheme in document()["servers"]["kafka"]["security"]]
+    assert offered == ["scramSha512", "scramSha256", "oauth2", "X509"]
+    assert len(offered) == len(document()["components"]["securitySchemes"])
+
+
 def test_the_version_is_that_of_the_build() -> None:
     """Whoever holds a copy of the document knows which build it describes."""
     project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
