@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from processor.adapters.codec import Codec
-from processor.core.launch_parts import DOUBTFUL, HEAD, ISSUED, SEEN, since_of
+from processor.core.launch_parts import DOUBTFUL, ISSUED, SEEN, since_of
 from processor.core.messages import Observed, Prepared
 from processor.core.model import Instant
-from processor.core.state import Candidate, Issued, Launching
+from processor.core.state import HEAD, Candidate, Issued, Launching
 from processor.engine.entries import PARKED_PREFIX, POSITION_KEY, SEAL_KEY, split_key, unpack
 from processor.engine.ports import InputRecord
 

@@ -25,7 +25,6 @@ from typing import TypeAlias
 
 from processor.core.catalogue import has_version_3_link
 from processor.core.completion_steps import (
-    HEAD,
     Terms,
     end,
     forgotten,
@@ -58,7 +57,7 @@ from processor.core.proof import Proof
 from processor.core.result_body import NOT_CONFIGURED, UNAVAILABLE, PublishedResult, published_result, wants_result
 from processor.core.results import finished, finished_started
 from processor.core.schedule import next_poll_at
-from processor.core.state import CompletionPhase, Decision, Part, WorkflowState
+from processor.core.state import HEAD, CompletionPhase, Decision, Part, WorkflowState
 
 Fact: TypeAlias = (
     Started | Replaced | WebhookReceived | CustodyUnreadable | StatusRead | ResultRead | TimerFired | Resumed

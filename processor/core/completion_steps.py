@@ -19,9 +19,8 @@ from processor.core.model import (
 )
 from processor.core.polling import Lessons
 from processor.core.schedule import retry_ms
-from processor.core.state import CompletionPhase, Decision, WorkflowState
+from processor.core.state import HEAD, CompletionPhase, Decision, WorkflowState
 
-HEAD = "head"
 LOSSES_MAX = 5  # Bounds how often the wait for a lost answer is doubled.
 
 

@@ -14,9 +14,18 @@ from processor.core.model import Instant, Outcome, Reason, Timer
 from processor.core.proof import Operation
 from processor.core.reference import with_reference
 from processor.core.results import finished
-from processor.core.state import Activity, Decision, KnownRequest, KnownSubject, Part, PendingRequest, Preparing
+from processor.core.state import (
+    HEAD,
+    Activity,
+    Decision,
+    KnownRequest,
+    KnownSubject,
+    Part,
+    PendingRequest,
+    Preparing,
+    waiting_name,
+)
 
-HEAD = "head"
 SUBJECT_DIGITS = 32  # 128 bits.
 
 
@@ -185,8 +194,3 @@ def subject_name(made: Sequence[str], tenant: str | None, reference: str) -> str
     """
     text = json.dumps([made, tenant, reference])
     return f"subject/{sha256(text.encode()).hexdigest()[:SUBJECT_DIGITS]}"
-
-
-def waiting_name(number: int) -> str:
-    """Return the name of the part that holds a waiting request."""
-    return f"w/{number:016x}"

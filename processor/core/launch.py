@@ -28,7 +28,6 @@ from processor.core.adoption import is_witnessed
 from processor.core.catalogue import Catalogue, UnknownPolicy
 from processor.core.launch_parts import (
     DOUBTFUL,
-    HEAD,
     ISSUED,
     LaunchPolicy,
     Run,
@@ -60,7 +59,7 @@ from processor.core.messages import (
 )
 from processor.core.model import Instant, Origin, Outcome, Reason, Timer, Witness
 from processor.core.results import finished
-from processor.core.state import Decision, Issued, Launching, LaunchPhase, Part, WaitingLaunch
+from processor.core.state import HEAD, Decision, Issued, Launching, LaunchPhase, Part, WaitingLaunch
 
 _GIVEN_UP = "a person gave up on finding out whether the workflow was started"
 

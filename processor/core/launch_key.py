@@ -20,7 +20,6 @@ from processor.core.catalogue import Catalogue, Workflow
 from processor.core.keys import canonical_id
 from processor.core.launch_parts import (
     GAVE,
-    HEAD,
     ISSUED,
     KNOWN,
     REQUEST,
@@ -29,11 +28,11 @@ from processor.core.launch_parts import (
     known_name,
     request_of,
     seen_name,
-    waiting_name,
 )
 from processor.core.messages import Observed, Output, Prepared
 from processor.core.model import Instant, Timer, Witness
 from processor.core.state import (
+    HEAD,
     Candidate,
     GaveUp,
     Issued,
@@ -42,6 +41,7 @@ from processor.core.state import (
     Launching,
     Part,
     WaitingLaunch,
+    waiting_name,
 )
 
 

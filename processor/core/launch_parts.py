@@ -15,7 +15,6 @@ from processor.core.model import DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS, Instant,
 from processor.core.state import GaveUp, Launching, LaunchPhase
 from processor.errors import SettingsInvalid
 
-HEAD = "head"
 REQUEST = "request/"
 KNOWN = "known/"
 SEEN = "seen/"
@@ -105,11 +104,6 @@ def is_repeated(head: Launching) -> bool:
 def deadline_of(prepared: Prepared) -> Timer:
     """Return the timer that ends a request which was not started."""
     return Timer(prepared.origin.deadline_at, is_behind_evidence=True)
-
-
-def waiting_name(number: int) -> str:
-    """Return the name of the part that holds a waiting request."""
-    return f"w/{number:016x}"
 
 
 def known_name(workflow_id: str) -> str:

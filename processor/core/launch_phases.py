@@ -11,11 +11,11 @@ from processor.core.adoption import is_witnessed
 from processor.core.catalogue import Catalogue
 from processor.core.launch_calls import case_call, evidence_call, judge_call
 from processor.core.launch_key import LaunchKey
-from processor.core.launch_parts import HEAD, WAITING, LaunchPolicy, deadline_of, new_head, request_of, waiting_name
+from processor.core.launch_parts import WAITING, LaunchPolicy, deadline_of, new_head, request_of
 from processor.core.messages import Call, Prepared, Progressed, ReadCase, StartWorkflow, Step
 from processor.core.model import Instant, Timer
 from processor.core.schedule import next_poll_at, retry_ms
-from processor.core.state import Issued, Launching, LaunchPhase, Part, WaitingLaunch
+from processor.core.state import HEAD, Issued, Launching, LaunchPhase, Part, WaitingLaunch, waiting_name
 
 
 class LaunchPhases(LaunchKey):

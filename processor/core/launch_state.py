@@ -16,7 +16,6 @@ from processor.core.launch_calls import (
 )
 from processor.core.launch_parts import (
     GAVE,
-    HEAD,
     ISSUED,
     NO_LINK,
     UNSENT,
@@ -29,14 +28,23 @@ from processor.core.launch_parts import (
     oldest_doubt,
     request_of,
     since_of,
-    waiting_name,
 )
 from processor.core.launch_phases import LaunchPhases
 from processor.core.messages import LinkIssued, Prepared, Progressed, Replaced, Step
 from processor.core.model import Instant, Outcome, Reason, Timer, Witness
 from processor.core.proof import Operation
 from processor.core.results import finished_issued, finished_launching, finished_prepared
-from processor.core.state import Decision, GaveUp, Issued, Launching, LaunchPhase, Part, WaitingLaunch
+from processor.core.state import (
+    HEAD,
+    Decision,
+    GaveUp,
+    Issued,
+    Launching,
+    LaunchPhase,
+    Part,
+    WaitingLaunch,
+    waiting_name,
+)
 
 _TOO_LATE = "the deadline passed before the workflow was started"
 _UNUSED = "the deadline passed, and nothing shows that the link or token was used"

@@ -8,7 +8,6 @@ from enum import StrEnum
 
 from processor.core.launch_calls import REPEATABLE
 from processor.core.launch_parts import (
-    HEAD,
     NO_LINK,
     Link,
     Run,
@@ -20,7 +19,7 @@ from processor.core.launch_state import LaunchState
 from processor.core.messages import CallAnswered, CallProved
 from processor.core.model import Witness
 from processor.core.proof import Operation, Proof
-from processor.core.state import Launching, LaunchPhase
+from processor.core.state import HEAD, Launching, LaunchPhase
 
 
 class Meaning(StrEnum):

@@ -21,7 +21,7 @@ from typing import TypeAlias
 
 from processor.core.acceptance import bare_of, id_fault, origin_of, pending_of
 from processor.core.catalogue import Catalogue, Mode
-from processor.core.lane import HEAD, Lane, known_name, needed, new_head, waiting_name
+from processor.core.lane import Lane, known_name, needed, new_head
 from processor.core.messages import (
     CallAnswered,
     DeadLettered,
@@ -46,7 +46,7 @@ from processor.core.model import (
 from processor.core.proof import Operation, Proof
 from processor.core.rendering import Templates, compile_templates, content_digest
 from processor.core.schedule import retry_ms
-from processor.core.state import Activity, Decision, KnownRequest, Part, PendingRequest, Preparing
+from processor.core.state import HEAD, Activity, Decision, KnownRequest, Part, PendingRequest, Preparing, waiting_name
 
 _NO_FIRST = "one more link is asked for, and no request of this id came under this key before"
 

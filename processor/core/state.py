@@ -14,6 +14,13 @@ from processor.core.messages import Call, Observed, Output, Prepared, Started
 from processor.core.model import DEFAULT_PROVIDER, ApiVersion, Instant, Origin, StartInputs, Timer, Witness
 from processor.core.proof import Operation
 
+HEAD = "head"  # The part of each key that says where it stands.
+
+
+def waiting_name(number: int) -> str:
+    """Return the name of the part that holds a waiting request."""
+    return f"w/{number:016x}"
+
 
 @dataclass(frozen=True, slots=True)
 class PendingRequest:

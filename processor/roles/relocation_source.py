@@ -28,8 +28,7 @@ from processor.adapters.relocation_kafka import FencedWriter, RelocationKafka
 from processor.adapters.snapshot_file import Header, Part
 from processor.adapters.store_rocks import RocksStore
 from processor.adapters.topics import TopicAdmin
-from processor.core.lane import HEAD
-from processor.core.state import Preparing
+from processor.core.state import HEAD, Preparing
 from processor.engine.entries import (
     PARKED_PREFIX,
     POSITION_KEY,
