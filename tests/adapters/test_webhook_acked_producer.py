@@ -156,7 +156,7 @@ def test_producers_that_give_up_as_they_begin_are_not_made_over_and_over() -> No
 def test_a_report_after_its_loop_is_gone_harms_nobody() -> None:
     """A caller whose event loop has ended is past telling; the thread that serves the reports goes on."""
     fake = FakeProducer(is_held=True)
-    producer = AckedProducer({}, send_timeout_s=0.05, make_producer=lambda _: fake)
+    producer = AckedProducer({}, send_timeout_s=0.5, make_producer=lambda _: fake)
     with pytest.raises(BrokerUnavailable):
         asyncio.run(producer.send("webhooks", b"key", b"value"))
     fake.is_held = False
