@@ -20,6 +20,7 @@
 {{- $problems = concat $problems (include "onboarding-processor.checks.around" . | fromJsonArray) }}
 {{- $problems = concat $problems (include "onboarding-processor.checks.monitoring" . | fromJsonArray) }}
 {{- $problems = concat $problems (include "onboarding-processor.checks.objects" . | fromJsonArray) }}
+{{- $problems = concat $problems (include "onboarding-processor.checks.command" . | fromJsonArray) }}
 {{- if eq (int $settings.webhook.port) (int $settings.ops.port) }}
 {{- $problems = append $problems "settings.ops.port is settings.webhook.port too; choose another one" }}
 {{- end }}

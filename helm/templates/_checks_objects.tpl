@@ -73,7 +73,7 @@
 {{/* Volumes and mounts that are in each other's way, or in that of the chart's own. */}}
 {{- define "onboarding-processor.volumeProblems" -}}
 {{- $problems := list }}
-{{- $own := list "workflows" "secrets" "tmp" "state" "kafka-certificates" }}
+{{- $own := list "workflows" "secrets" "tmp" "state" "kafka-certificates" "scratch" "files" }}
 {{- $names := list }}
 {{- range .Values.extraVolumes }}
 {{- if concat $own $names | has .name }}
@@ -81,7 +81,7 @@
 {{- end }}
 {{- $names = append $names .name }}
 {{- end }}
-{{- $paths := list "/etc/processor/workflows" "/etc/processor/secrets" "/etc/processor/kafka" "/tmp" "/var/lib/processor" }}
+{{- $paths := list "/etc/processor/workflows" "/etc/processor/secrets" "/etc/processor/kafka" "/tmp" "/var/lib/processor" "/files" }}
 {{- range .Values.extraVolumeMounts }}
 {{- if append $names "tmp" | has .name | not }}
 {{- $problems = append $problems (printf "extraVolumeMounts: extraVolumes has no %s; add it there" .name) }}

@@ -49,9 +49,14 @@
 {{- end }}
 {{- end }}
 
-{{/* The name of a user and of its Secret: each workload has one, set-up and test have one together. Takes {root, role}. */}}
+{{/* The name of a user and of its Secret: each workload has one, set-up and test have one together,
+the command has one that values name. Takes {root, role}. */}}
 {{- define "onboarding-processor.strimzi.user" -}}
+{{- if eq .role "command" }}
+{{- .root.Values.command.kafkaUser }}
+{{- else }}
 {{- include "onboarding-processor.fullname" .root }}-{{ has .role (list "setup" "test") | ternary "setup" .role }}
+{{- end }}
 {{- end }}
 
 {{/* How users come to brokers; empty where there are none. Takes the root. */}}

@@ -21,10 +21,13 @@ from tests.test_chart_values import NOT_FOR_THE_SIMULATOR
 
 WORKLOADS = {"roles": ("submitter", "ingestor", "reconciler"), "all": ("all",)}
 FAULTS = {"seed": 7, "completion_ms": "200..300", "webhook_doubled_rate": 1}
+NO_COMMAND: Values = {"enabled": False}
 TOPICS = ("requests", "results", "links", "progress", "dead_letters")
 
 
-def staged(layout: str, prefix: str, bootstrap_servers: str, registry_url: str) -> list[Object]:
+def staged(
+    layout: str, prefix: str, bootstrap_servers: str, registry_url: str, command: Values = NO_COMMAND
+) -> list[Object]:
     """Return the objects of a staging installation of its own on a cluster of one broker."""
     given: Values = {
         "layout": layout,
@@ -42,6 +45,7 @@ def staged(layout: str, prefix: str, bootstrap_servers: str, registry_url: str) 
         "workflows": {"catalogue": catalogue()},
         "simulator": {"settings": FAULTS},
         "setupJob": {"enabled": True},
+        "command": command,
         "all": {"persistence": {"enabled": layout == "all"}},
     }
     return rendered(**merged(NO_PROVIDER, given))
