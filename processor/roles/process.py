@@ -218,7 +218,7 @@ class Process:
         return self._has_begun or (self.workers is not None and self.workers.has_begun)
 
     def _exposition(self) -> tuple[bytes, str]:
-        is_ready = not any(self.unready())
+        is_ready = self.is_alive() and not any(self.unready())
         for role in self.roles:
             self._ready.labels(role).set(is_ready)
         return generate_latest(self.registry), CONTENT_TYPE_LATEST
