@@ -157,13 +157,6 @@ def test_a_name_that_means_nothing_is_refused() -> None:
     assert problem == "PROCESSOR_FROBNICATE: there is no such setting; docs/settings.md lists all of them; unset it"
 
 
-@pytest.mark.parametrize("application_id", ["a b", "", "x" * 61])
-def test_an_application_id_that_will_not_do_is_told_once(application_id: str) -> None:
-    """Topics that are named after it are not to blame."""
-    (problem,) = refused({**ENOUGH, "PROCESSOR_APPLICATION_ID": application_id})
-    assert problem.startswith("PROCESSOR_APPLICATION_ID (from the environment): string should match pattern")
-
-
 def test_a_misspelt_key_of_the_settings_file_is_refused(tmp_path: Path) -> None:
     """Files are held to the same names as the environment."""
     file = tmp_path / "settings.yaml"

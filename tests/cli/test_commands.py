@@ -210,6 +210,15 @@ def test_rights_are_printed_without_asking_a_broker(tmp_path: Path) -> None:
     assert command("topics", "acls", "somebody", env=env).code == 2
 
 
+def test_rights_that_say_nothing_of_results_need_no_catalogue(tmp_path: Path) -> None:
+    """Who administers Kafka has none at hand; where one is needed, the file that is missing is named."""
+    env = {**environment(tmp_path), "PROCESSOR_WORKFLOWS__FILE": str(tmp_path / "nowhere.yaml")}
+    assert "--topic t.workflows" in command("topics", "acls", "ingestor", "mover", env=env).out
+    said = command("topics", "acls", "ingestor", "submitter", env=env)
+    assert (said.code, said.out) == (2, "")
+    assert "nowhere.yaml: cannot be read" in said.err
+
+
 @pytest.mark.parametrize("user", ["foo", "User:", ":foo", ""])
 def test_a_principal_without_its_type_is_refused(user: str, tmp_path: Path) -> None:
     """Kafka would take the line and grant nobody anything."""
@@ -238,6 +247,14 @@ def test_what_is_no_snapshot_is_not_restored(content: bytes, tmp_path: Path) -> 
     assert (said.code, said.out, said.err.count("\n")) == (1, "", 1)
     assert said.err.startswith(f"{file} is ")
     assert not set(said.err) & set("'\"\\")
+
+
+@pytest.mark.parametrize("application_id", ["a b", "", "x" * 61])
+def test_an_application_id_that_will_not_do_is_told_once(application_id: str, tmp_path: Path) -> None:
+    """Topics that are named after it are not to blame."""
+    said = command("topics", "migrate", "--to-application-id", application_id, env=environment(tmp_path))
+    assert (said.code, said.err.count("\n")) == (2, 1)
+    assert said.err.startswith("PROCESSOR_APPLICATION_ID (from the command): string should match pattern")
 
 
 def test_help_says_what_can_be_done_with_schemas() -> None:
