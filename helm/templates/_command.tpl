@@ -1,6 +1,6 @@
 {{/* The Job of one command. No part of a Job may change, so its name holds a hash of its pod. Takes the root. */}}
 {{- define "onboarding-processor.commandName" -}}
-{{- $fullname := include "onboarding-processor.fullname" . | trunc 45 | trimSuffix "-" }}
+{{- $fullname := include "onboarding-processor.shortened" (dict "name" (include "onboarding-processor.fullname" .) "most" 45) }}
 {{- $pod := include "onboarding-processor.commandPod" (dict "root" . "role" "command") }}
 {{- printf "%s-command-%s" $fullname (sha256sum $pod | trunc 8) }}
 {{- end }}

@@ -3,11 +3,20 @@
 {{- default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" }}
 {{- end }}
 
+{{/* A name of at most so many characters; what was cut off is in a hash, so that no two become one. Takes {name, most}. */}}
+{{- define "onboarding-processor.shortened" -}}
+{{- if gt (len .name) (int .most) }}
+{{- printf "%s-%s" (.name | trunc (sub .most 9 | int) | trimSuffix "-") (sha256sum .name | trunc 8) }}
+{{- else }}
+{{- .name | trimSuffix "-" }}
+{{- end }}
+{{- end }}
+
 {{/* What names of objects begin with; short enough to stay below 63 characters with the longest role behind it. */}}
 {{- define "onboarding-processor.fullname" -}}
 {{- $name := default .Chart.Name .Values.nameOverride }}
 {{- $default := contains $name .Release.Name | ternary .Release.Name (printf "%s-%s" .Release.Name $name) }}
-{{- default $default .Values.fullnameOverride | trunc 52 | trimSuffix "-" }}
+{{- include "onboarding-processor.shortened" (dict "name" (default $default .Values.fullnameOverride) "most" 52) }}
 {{- end }}
 
 {{/* The workloads that are made, as JSON: one for each role, or one with all of them. */}}
@@ -42,7 +51,7 @@ A StatefulSet's stays below 53 characters: its pods carry it, with a hash behind
 {{- define "onboarding-processor.workloadName" -}}
 {{- $fullname := include "onboarding-processor.fullname" .root }}
 {{- if include "onboarding-processor.isPersistent" . }}
-{{- $fullname = $fullname | trunc (sub 51 (len .role) | int) | trimSuffix "-" }}
+{{- $fullname = include "onboarding-processor.shortened" (dict "name" $fullname "most" (sub 51 (len .role))) }}
 {{- end }}
 {{- printf "%s-%s" $fullname .role }}
 {{- end }}

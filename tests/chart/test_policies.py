@@ -8,7 +8,7 @@ import pytest
 from tests.chart import policies
 from tests.chart.policies import RULES, Rule
 from tests.chart.validation import CI_NAMES, Object, objects_of, values_of
-from tests.support.chart import chart, found, rendered
+from tests.support.chart import ENOUGH, chart, found, merged, rendered
 
 LONG_RELEASE = "r" * 53
 
@@ -28,6 +28,25 @@ def test_names_stay_valid_in_a_release_with_the_longest_name(name: str) -> None:
         breach for rule in (policies.names, policies.references, policies.selectors) for breach in rule(objects)
     ]
     assert breaches == []
+
+
+@pytest.mark.parametrize("name", ["minimal", "persistence"])
+def test_two_releases_with_long_names_share_no_object(name: str) -> None:
+    """Where names are cut, what was cut off still tells them apart: else one release would take over the other's."""
+    ours, theirs = ({policies.title(item) for item in objects_of(name, f"{'r' * 52}{end}")} for end in "ab")
+    assert not ours & theirs
+
+
+@pytest.mark.parametrize("length,kind,role_room", [(31, "Deployment", 52), (21, "StatefulSet", 42)])
+def test_names_that_fit_are_not_changed(length: int, kind: str, role_room: int) -> None:
+    """Up to the last character that fits, an object is called after its release and the chart."""
+    values = {"submitter": {"persistence": {"enabled": kind == "StatefulSet"}}}
+    release = "r" * length
+    files = chart().render(merged(ENOUGH, values), name=release)
+    text = files["onboarding-processor/templates/workloads.yaml"]
+    name = f"{release}-onboarding-processor"
+    assert len(name) == role_room
+    assert f"kind: {kind}\nmetadata:\n  name: {name}-submitter\n" in text
 
 
 @pytest.mark.parametrize("name", CI_NAMES)
