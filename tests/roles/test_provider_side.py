@@ -217,6 +217,17 @@ async def test_first_contact_outlasts_the_credentials_that_made_it() -> None:
         assert reason.startswith("provider default, token: token refused: HTTP 401")
 
 
+async def test_first_contact_by_a_call_outlasts_its_token_too() -> None:
+    """A token that is sent as it is was taken by a call; the next one meets an outage."""
+    simulator = Simulator(settings_from({"organisation_tokens": ["tot_first"]}))
+    async with running(default={"base_url": await simulator.start(), "token": "tot_first"}) as side:
+        assert (await side.answered("a", create("default"))).proof is Proof.DONE
+        await simulator.stop()
+        await side.side.renewal("default", side.settings.api.model_copy(update={"token": SecretStr("tot_second")}))
+        assert (await side.answered("b", create("default"))).proof is Proof.NOT_SENT
+        assert standing(side) == ([], ["provider default, breaker: it is away, connect"])
+
+
 async def test_a_provider_that_asks_to_wait_is_told_though_it_is_normal_operation() -> None:
     """What holds calls back says it, in the metric's word; a short wait makes nobody unready."""
     simulator = Simulator(settings_from({"calls_per_second_max": 1, "retry_after_s": 4}))

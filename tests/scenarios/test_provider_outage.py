@@ -27,6 +27,7 @@ def test_what_was_never_sent_is_sent_when_the_provider_is_back(bootstrap_servers
         made.publish(*(Request(f"r-{number}", f"k-{number}") for number in range(REQUESTS)))
         made.wait_until(lambda: len(made.provider.runs()) >= 10, "the first runs")
         made.provider.crash()
+        made.wait_until(lambda: is_told(worker), "an outage that is told, and takes nothing out of service")
         time.sleep(OUTAGE_S)
         worker.kill()
         cut = sent_and_cut(worker)
@@ -36,6 +37,14 @@ def test_what_was_never_sent_is_sent_when_the_provider_is_back(bootstrap_servers
         results = {result["requestId"]: result for result in made.results() if result["revision"] == 1}
     assert {name for name, result in results.items() if result["outcome"] == "UNDETERMINED"} <= cut
     assert max(result["attempts"] for result in results.values()) <= 2
+
+
+def is_told(worker: Worker) -> bool:
+    """Say whether a worker that is in service names the outage."""
+    readiness = worker.readiness()
+    away = "provider default, breaker: it is away, "
+    is_named = any(reason.startswith(away) for reason in readiness.get("reasons", ()))
+    return worker.is_ready() and readiness["status"] == "degraded" and is_named
 
 
 def sent_and_cut(worker: Worker) -> set[str]:
