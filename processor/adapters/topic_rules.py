@@ -10,6 +10,7 @@ from enum import StrEnum
 
 from processor.adapters.topic_specs import BATCH_OVERHEAD_BYTES, TopicSpec, Use
 from processor.core.model import DAY_MS
+from processor.wording import counted
 
 CREATE_COMMAND = "processor topics create"
 CUSTODY_MS_MIN = 30 * DAY_MS
@@ -84,15 +85,15 @@ def _counts(spec: TopicSpec, topic: HeldTopic, held: Mapping[str, HeldTopic]) ->
     if topic.partitions_before not in {None, topic.partitions}:
         yield _problem(
             spec,
-            f"it has {topic.partitions} partitions, and had {topic.partitions_before} when it was last read: keyed "
-            "state cannot follow, so nothing more is read of it",
+            f"it has {counted(topic.partitions, 'partition')}, and had {topic.partitions_before} when it was last "
+            "read: keyed state cannot follow, so nothing more is read of it",
             "stop all instances, and move to new topics by `processor topics migrate`",
         )
     owner = held.get(spec.counts_as) if spec.counts_as else None
     if owner is not None and owner.partitions != topic.partitions:
         yield _problem(
             spec,
-            f"it has {topic.partitions} partitions, its input {owner.name} has {owner.partitions}",
+            f"it has {counted(topic.partitions, 'partition')}, its input {owner.name} has {owner.partitions}",
             "never change a count in place: make a state topic anew, with its input's count, while nothing is stored",
         )
     if spec.use is Use.CONTROL and topic.partitions != 1:

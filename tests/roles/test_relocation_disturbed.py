@@ -279,7 +279,7 @@ def test_a_pod_that_waits_at_the_new_place_stops_the_move(env: dict[str, str], m
         while not consumer.assignment():
             consumer.poll(0.1)
 
-    with pytest.raises(StillRunning, match=r"-b\.launch has 1 members"):
+    with pytest.raises(StillRunning, match=r"-b\.launch has 1 member:"):
         migrate(env, at(moment, join))
     consumer.close()
     assert (kinds(env), kinds(env, "-b")) == ({SealKind.MOVING}, {SealKind.UNFINISHED})
