@@ -6,7 +6,7 @@ from closed lists or from the catalogue, never from a message.
 
 from collections.abc import Mapping
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 
 EVENT_SENTENCES: Mapping[str, str] = {
     # The process.
@@ -293,6 +293,8 @@ class Metrics:
     """Every metric of the program, made once on one registry."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
+        # A series of times beside each counter would double what is scraped.
+        disable_created_metrics()  # type: ignore[no-untyped-call]
         self.engine = EngineMetrics(registry)
         self.calls = CallMetrics(registry)
         self.requests = RequestMetrics(registry)

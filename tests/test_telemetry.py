@@ -251,3 +251,4 @@ def test_every_metric_has_our_prefix_and_a_sentence() -> None:
     text = generate_latest(registry).decode()
     assert 'onboarding_transactions_total{decider="launch",outcome="committed"} 1.0' in text
     assert 'onboarding_build_info{revision="abc",version="0.1.0"} 1.0' in text
+    assert "_created" not in text, "a series of times beside each counter doubles what is scraped"

@@ -28,6 +28,8 @@ class Grantee(StrEnum):
     MOVER = "mover"
 
 
+# Whose rights say nothing of results or of runs again, and so nothing of what the catalogue names.
+WITHOUT_CATALOGUE: Final = frozenset({Grantee.INGESTOR, Grantee.PUBLISHER, Grantee.OPERATOR, Grantee.MOVER})
 ROLES: Final = (Grantee.SUBMITTER, Grantee.INGESTOR, Grantee.RECONCILER)
 COMMANDS: Final[Mapping[Grantee, str]] = {
     Grantee.SETUP: "`topics create`, `topics check`, `check`",

@@ -29,6 +29,7 @@ from processor.settings_loading import Setting, all_settings, default_text
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 BROKER_VARIABLE = "PROCESSOR_KAFKA__BOOTSTRAP_SERVERS"
 REGISTRY_VARIABLE = "PROCESSOR_SCHEMA_REGISTRY__URL"
+WORKFLOWS_SHOWN_MAX = 3  # More would make the table wider than a screen.
 RESULTS_KEY = "resultsTopic (catalogue)"
 
 
@@ -52,7 +53,7 @@ def check(
     catalogue = catalogue_of(settings)
     seen = [] if profile is None else _of_profile_file(profile, settings, catalogue, provider)
     outside = _outside(settings, specs_for(settings, catalogue), roles or [])
-    findings = [*_of_catalogue(catalogue), *secrecy_findings(settings), *seen, *outside]
+    findings = [*catalogue_findings(catalogue), *secrecy_findings(settings), *seen, *outside]
     if as_json:
         say_json({"settings": effective(settings), "findings": [finding_json(each) for each in findings]})
     else:
@@ -86,11 +87,11 @@ def _as_text(value: Any) -> str:  # noqa: ANN401  # as above
     return default_text(tuple(value) if isinstance(value, list) else value)
 
 
-def _of_catalogue(catalogue: Catalogue) -> list[Finding]:
+def catalogue_findings(catalogue: Catalogue) -> list[Finding]:
     """Return that the catalogue is good: one that is not ends the command with all that is wrong."""
     names = sorted(catalogue.workflows)
-    file = "PROCESSOR_WORKFLOWS__FILE"
-    return [Finding("catalogue", ", ".join(names), Grade.GOOD, f"{len(names)} workflows", file)]
+    shown = ", ".join([*names[:WORKFLOWS_SHOWN_MAX], *(["…"] if len(names) > WORKFLOWS_SHOWN_MAX else [])])
+    return [Finding("catalogue", "workflows", Grade.GOOD, f"{len(names)}: {shown}", "PROCESSOR_WORKFLOWS__FILE")]
 
 
 def _of_profile_file(file: Path, settings: Settings, catalogue: Catalogue, provider: str) -> list[Finding]:

@@ -6,7 +6,16 @@ from typing import Annotated
 
 import typer
 
-from processor.adapters.acls import ROLES, Acl, Grantee, acls_of, installation_of, kafka_acls_line
+from processor.adapters.acls import (
+    ROLES,
+    WITHOUT_CATALOGUE,
+    Acl,
+    Grantee,
+    Installation,
+    acls_of,
+    installation_of,
+    kafka_acls_line,
+)
 from processor.adapters.catalogue_file import catalogue_of
 from processor.adapters.topic_rules import Grade, TopicFinding, judge, partitions_for
 from processor.adapters.topic_specs import TopicSpec
@@ -75,7 +84,9 @@ def acls(
     if not PRINCIPAL.match(user):
         raise typer.BadParameter("a principal has its type in front; write User:NAME", param_hint="--user")
     settings = settings_for(overrides=overrides_of(bootstrap_servers))
-    needed = acls_of(grantees or ROLES, installation_of(settings, catalogue_of(settings)))
+    asked = grantees or ROLES
+    is_apart = WITHOUT_CATALOGUE.issuperset(asked)  # Who administers Kafka has no catalogue at hand.
+    needed = acls_of(asked, Installation(settings) if is_apart else installation_of(settings, catalogue_of(settings)))
     if as_json:
         say_json({"principal": user, "acls": [acl_json(acl) for acl in needed]})
         return

@@ -13,7 +13,7 @@ from importlib.metadata import version
 
 import structlog
 import uvloop
-from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from processor.adapters.acked_producer import AckedProducer
@@ -71,6 +71,7 @@ class Process:
         """
         self.roles = tuple(roles) or tuple(Role)
         self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)  # CPU, memory and open files, by the names that every dashboard knows.
         self.ops_port = settings.ops.port
         self._on_crash = on_crash
         self._is_draining = self._has_begun = False

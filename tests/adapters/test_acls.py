@@ -8,6 +8,7 @@ import pytest
 from processor.adapters.acls import (
     COMMANDS,
     ROLES,
+    WITHOUT_CATALOGUE,
     Acl,
     Grantee,
     Installation,
@@ -131,3 +132,11 @@ def test_an_acl_is_a_command_of_kafkas_own_tool(acl: Acl, line: str) -> None:
     """What is printed can be pasted into a shell, whatever the principal's name holds."""
     begin = "kafka-acls.sh --bootstrap-server b:9092 --command-config admin.properties "
     assert kafka_acls_line(acl, "User:CN=a b", "b:9092") == begin + line
+
+
+@pytest.mark.parametrize("grantee", Grantee)
+def test_who_needs_a_catalogue_is_known(grantee: Grantee) -> None:
+    """Rights differ by it for these, and for no others."""
+    settings = Settings()
+    named = Installation(settings, (settings.topics.results, "identity.results"), has_rerun=True)
+    assert (acls_of([grantee], Installation(settings)) == acls_of([grantee], named)) == (grantee in WITHOUT_CATALOGUE)

@@ -5,10 +5,11 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from processor.cli.check import changed_settings
+from processor.cli.check import catalogue_findings, changed_settings
 from processor.cli.check_provider import Wanted, ahead_ms_of, clock_finding, key_path_finding, provider_findings
 from processor.cli.check_secrecy import is_local, secrecy_findings
 from processor.cli.findings import Finding
+from processor.core.catalogue import Catalogue, Workflow
 from processor.settings import Settings
 from tests.cli.commands import command, environment
 from tests.cli.simulated import simulated
@@ -51,6 +52,14 @@ def test_everything_that_is_away_is_a_finding(tmp_path: Path) -> None:
     assert all(each["remedy"] for each in said.json()["findings"] if each["grade"] == "problem")
     assert said.json()["settings"]["api"]["secret"] == "***"
     assert "secret-of-test" not in said.out + said.err
+
+
+@pytest.mark.parametrize("count,said", [(2, "2: flow-0, flow-1"), (12, "12: flow-0, flow-1, flow-10, …")])
+def test_many_workflows_do_not_make_the_table_wide(count: int, said: str) -> None:
+    """The first ones are named, and how many there are; a screen is not wider."""
+    workflows = {f"flow-{number}": Workflow(f"flow-{number}", "a definition") for number in range(count)}
+    (finding,) = catalogue_findings(Catalogue(workflows))
+    assert (finding.name, finding.text) == ("workflows", said)
 
 
 def test_an_ingestor_needs_no_registry_and_no_credentials(tmp_path: Path) -> None:
