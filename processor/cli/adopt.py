@@ -26,6 +26,7 @@ from processor.errors import ProcessorError, RequestRejected
 from processor.roles.machines import RECORD_OVERHEAD_BYTES, custody_headers
 from processor.settings import Settings
 from processor.settings_loading import Need
+from processor.wording import counted
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -101,7 +102,7 @@ def _publish_all(settings: Settings, adopting: Adopting, codec: Codec, lines: It
         headers = custody_headers(started.origin, "started")
         publisher.publish(topic, key, codec.encode(started), headers=headers)
         if count % TELL_EVERY == 0:
-            complain(f"{publisher.delivered} workflows handed over")
+            complain(f"{counted(publisher.delivered, 'workflow')} handed over")
     publisher.finish(topic)
 
 
@@ -153,4 +154,5 @@ def _tell(settings: Settings, counts: Mapping[str, int], *, is_dry_run: bool, as
         say_json({"lines": total, "adopted": adopted, "topic": topic, "workflows": dict(sorted(counts.items()))})
         return
     each = ", ".join(f"{name} {count}" for name, count in sorted(counts.items()))
-    say(f"{total} workflows can be adopted ({each})" if is_dry_run else f"adopted {total} workflows ({each})")
+    workflows = counted(total, "workflow")
+    say(f"{workflows} can be adopted ({each})" if is_dry_run else f"adopted {workflows} ({each})")

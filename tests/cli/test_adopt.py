@@ -60,9 +60,7 @@ def test_a_list_from_standard_input_is_checked_whole_too(tmp_path: Path) -> None
     """It is held in memory; an empty one is a mistake."""
     env = environment(tmp_path)
     text = "workflowId,requestId,workflow\nw-1,r-1,person-check\n"
-    assert (
-        command("adopt", "-", "--dry-run", env=env, stdin=text).out == "1 workflows can be adopted (person-check 1)\n"
-    )
+    assert command("adopt", "-", "--dry-run", env=env, stdin=text).out == "1 workflow can be adopted (person-check 1)\n"
     assert command("adopt", "-", "--dry-run", env=env, stdin="\n").err.startswith("there is no line to adopt\n")
 
 

@@ -23,7 +23,7 @@ def test_an_adopted_workflow_has_one_result_however_often_it_is_adopted(stage: S
     file.write_text(json.dumps(line))
     for _ in range(2):
         said = world.command("adopt", str(file))
-        assert (said.returncode, said.stdout) == (0, "adopted 1 workflows (person-check 1)\n"), said.stderr
+        assert (said.returncode, said.stdout) == (0, "adopted 1 workflow (person-check 1)\n"), said.stderr
     result = world.result(request_id)
     assert (result["outcome"], result["workflowId"], result["attempts"]) == ("COMPLETED", line["workflowId"], 0)
     assert result["attributes"] == {"orderId": "A-17"}
