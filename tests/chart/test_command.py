@@ -1,5 +1,7 @@
 """The Job of one command: what a move, a backup or a restore needs of a release whose pods are gone."""
 
+import re
+import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,13 +13,27 @@ from processor.settings_loading import load_settings
 from tests.chart.policies import RULES
 from tests.chart.test_notes import notes
 from tests.chart.test_staging import staged
-from tests.support.chart import Values, found, merged, refused, rendered
+from tests.chart.validation import helm_3, objects_in
+from tests.support.chart import CHART, Values, found, merged, refused, rendered
 from tests.support.pods import Object, containers
 from tests.support.pods_running import Pods
+from tests.support.root import ROOT
 from tests.support.topics import delete_topics, topics_named
 from tests.support.worker import watchdog
 
 MIGRATE = ["topics", "migrate", "--to-application-id", "onboarding-24"]
+# Shows what each upgrade makes; values stay from one to the next, as with --reset-then-reuse-values.
+SHOWN = """
+set -euo pipefail
+given=()
+helm() {
+  shift 3
+  for word in "$@"; do [ "$word" = --reset-then-reuse-values ] || given+=("$word"); done
+  "$HELM" template onboarding "$CHART" --values "$CHART/ci/minimal-values.yaml" "${given[@]}"
+  echo "# upgraded"
+}
+kubectl() { :; }
+"""
 USERS: Values = {"strimzi": {"cluster": "main", "users": {"enabled": True}}}
 
 
@@ -135,6 +151,27 @@ def test_the_notes_say_how_to_follow_it_and_to_end_it() -> None:
     assert f"The Job {name} runs, once: processor {' '.join(MIGRATE)}\n" in said
     assert f"  kubectl --namespace identity logs --follow job/{name}\n" in said
     assert "unset command.enabled" in said
+
+
+def test_the_steps_of_a_move_in_the_documents_are_those() -> None:
+    """All stops, the Job tells what it would move, it moves, and all starts elsewhere without it."""
+    text = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+    (steps,) = re.findall(r"\*\*Move to other partition counts.*?```sh\n(.*?)```", text, re.DOTALL)
+    environ = {"HELM": helm_3(), "CHART": str(CHART), "PATH": "/usr/bin:/bin"}
+    done = subprocess.run(
+        ["bash", "-c", SHOWN + steps], env=environ, capture_output=True, text=True, timeout=60, check=True
+    )
+    upgrades = [objects_in(part) for part in done.stdout.split("# upgraded\n")[:-1]]
+    replicas = [{item["spec"]["replicas"] for item in objects if item["kind"] == "Deployment"} for objects in upgrades]
+    assert replicas == [{0}, {0}, {0}, {2}]
+    stopped, told, moved, started = ([item for item in objects if item["kind"] == "Job"] for objects in upgrades)
+    (telling, moving) = (job["spec"]["template"]["spec"]["containers"][0]["args"] for job in (*told, *moved))
+    assert telling == [*moving, "--dry-run"]
+    assert moving == [*MIGRATE, "--partitions", "24"]
+    assert (stopped, started) == ([], [])
+    settings = found(upgrades[-1], "ConfigMap", "settings")["data"]
+    assert settings["PROCESSOR_APPLICATION_ID"] == "onboarding-24"
+    assert settings["PROCESSOR_TOPICS__PARTITIONS"] == "24"
 
 
 @pytest.mark.broker
