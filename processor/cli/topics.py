@@ -12,6 +12,7 @@ from processor.adapters.acls import (
     Acl,
     Grantee,
     Installation,
+    Pattern,
     acls_of,
     installation_of,
     kafka_acls_line,
@@ -98,8 +99,9 @@ def acls(
 def acl_json(acl: Acl) -> Mapping[str, object]:
     """Return an ACL for programs, in the words of a Strimzi KafkaUser."""
     resource = acl.resource
+    pattern = "prefix" if resource.pattern is Pattern.PREFIXED else "literal"
     return {
-        "resource": {"type": resource.kind, "name": resource.name, "patternType": resource.pattern},
+        "resource": {"type": resource.kind, "name": resource.name, "patternType": pattern},
         "operations": [*acl.operations],
     }
 

@@ -207,6 +207,7 @@ def test_rights_are_printed_without_asking_a_broker(tmp_path: Path) -> None:
     everything = command("topics", "acls", "--json", env=env).json()["acls"]
     written = {"resource": {"type": "topic", "name": "t.company-results", "patternType": "literal"}}
     assert {**written, "operations": ["Write"]} in everything
+    assert {acl["resource"]["patternType"] for acl in everything} == {"literal", "prefix"}, "Strimzi's words"
     assert command("topics", "acls", "somebody", env=env).code == 2
 
 
