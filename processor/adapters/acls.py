@@ -201,6 +201,8 @@ def _reconciler(installation: Installation) -> Iterator[_Right]:
 def _setup(installation: Installation) -> Iterator[_Right]:
     for spec in topic_specs(installation.settings.topics, installation.results_topics):
         yield _topic(spec.name, Operation.CREATE, _DESCRIBE, Operation.DESCRIBE_CONFIGS)
+    for decider in DECIDERS:
+        yield _group(installation, decider, _DESCRIBE)
 
 
 def _publisher(installation: Installation) -> Iterator[_Right]:

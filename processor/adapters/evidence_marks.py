@@ -12,7 +12,7 @@ import structlog
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
-from processor.adapters.group_offsets import committed_offsets, read_offset
+from processor.adapters.group_offsets import GroupOffsets, read_offset
 from processor.core.messages import AwaitEvidence, EvidenceJudged
 from processor.engine.ports import Answer, Call, Caller, Owned, Ticket
 from processor.errors import BrokerUnavailable
@@ -28,7 +28,7 @@ class EvidenceMarks:
 
     def __init__(self, config: Config, group_id: str, topic: str, *, request_s: float) -> None:
         self._admin = AdminClient(dict(config))
-        self._group_id = group_id
+        self._offsets = GroupOffsets(config, group_id, request_s)
         self._topic = topic
         self._request_s = request_s
 
@@ -44,7 +44,7 @@ class EvidenceMarks:
         except KafkaException as error:
             raise BrokerUnavailable(f"the partitions of {self._topic} cannot be read") from error
         numbers = [*found.partitions]
-        parts = committed_offsets(self._admin, self._group_id, self._topic, numbers, self._request_s)
+        parts = self._offsets.of(self._topic, numbers)
         marks = [read_offset(part).mark if part.error is None else 0 for part in parts]
         return min(marks, default=0) if len(marks) == len(numbers) else 0
 

@@ -23,7 +23,7 @@ from confluent_kafka import (
 )
 from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]  # exported, but not said so
 
-from processor.adapters.group_offsets import committed_offsets, offset_metadata, partitions_told, read_offset
+from processor.adapters.group_offsets import GroupOffsets, offset_metadata, partitions_told, read_offset
 from processor.adapters.transactions import Transactions
 from processor.engine.ports import EndReached, InputRecord, Listener, Outcome, OutputRecord, Position
 from processor.errors import BrokerUnavailable, FatalError
@@ -64,6 +64,7 @@ class KafkaLog:
         self._reader = Consumer(dict(config.reader))
         self._evidence = Producer(dict(config.evidence))
         self._admin = AdminClient(dict(config.admin))
+        self._offsets = GroupOffsets(config.reader, config.consumer["group.id"], config.request_s)
         self._transactions = Transactions(
             config.producer, config.input_topic, request_s=config.request_s, commit_s=config.commit_s
         )
@@ -221,9 +222,7 @@ class KafkaLog:
 
     def partitions_before(self) -> int | None:
         """Return how many partitions the input topic had when the group committed; raises BrokerUnavailable."""
-        topic, numbers = self._config.input_topic, range(self.partitions())
-        group_id = self._config.consumer["group.id"]
-        return partitions_told(committed_offsets(self._admin, group_id, topic, numbers, self._config.request_s))
+        return partitions_told(self._offsets.of(self._config.input_topic, range(self.partitions())))
 
     def _bounds(self, topic: str, partition: int) -> tuple[int, int]:
         try:
@@ -329,6 +328,7 @@ class KafkaLog:
         self._consumer.close()
         self._reader.close()
         self._evidence.flush(self._config.request_s)
+        self._offsets.close()
         self._transactions.close()
 
     def _leave_empty_handed(self) -> None:

@@ -12,7 +12,6 @@ from typing import Any, Final
 
 from confluent_kafka import (
     Consumer,
-    ConsumerGroupTopicPartitions,
     IsolationLevel,
     KafkaError,
     KafkaException,
@@ -23,6 +22,7 @@ from confluent_kafka import (
 )
 from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]  # exported, but not said so
 
+from processor.adapters.group_offsets import NO_COORDINATOR, GroupOffsets
 from processor.adapters.kafka_trouble import Trouble
 from processor.adapters.topic_reader import END_OF_PARTITION, record_of
 from processor.engine.ports import InputRecord, OutputRecord
@@ -38,9 +38,6 @@ TRANSACTION_MS: Final = 150_000  # Above two silences and a commit: what is writ
 TRANSACTION_RECORDS: Final = 5_000
 COORDINATOR_S: Final = 15.0
 _NO_GROUP = frozenset({KafkaError.GROUP_ID_NOT_FOUND})
-_NO_COORDINATOR = frozenset(
-    {KafkaError.COORDINATOR_NOT_AVAILABLE, KafkaError.COORDINATOR_LOAD_IN_PROGRESS, KafkaError.NOT_COORDINATOR}
-)
 
 _SHUT_OUT = frozenset({KafkaError._FENCED, KafkaError.PRODUCER_FENCED, KafkaError.INVALID_PRODUCER_EPOCH})  # noqa: SLF001
 _IN_BULK: Final = {"linger.ms": 20, "queue.buffering.max.kbytes": 64 * 1024}
@@ -56,6 +53,7 @@ class RelocationKafka:
         self._consumer = Consumer({**reader, "error_cb": self._trouble})
         own: dict[str, Any] = {**client, "error_cb": self._trouble}
         self._admin = AdminClient(own)
+        self._client = client
         self._timeout_s = timeout_s
 
     def cluster_id(self) -> str:
@@ -82,9 +80,11 @@ class RelocationKafka:
 
     def committed(self, group: str, topic: str, partitions: int) -> Mapping[int, Committed]:
         """Return the offsets that a group committed on a topic, with what it wrote beside them."""
-        request = ConsumerGroupTopicPartitions(group, [TopicPartition(topic, number) for number in range(partitions)])
-        found = self._of_group(group, lambda: self._admin.list_consumer_group_offsets([request])[group])
-        parts = () if found is None else found.topic_partitions
+        offsets = GroupOffsets(self._client, group, self._timeout_s)
+        try:
+            parts = offsets.of(topic, range(partitions))
+        finally:
+            offsets.close()
         return {part.partition: (part.offset, part.metadata or "") for part in parts if part.offset >= 0}
 
     def _of_group(self, group: str, ask: Callable[[], "Future[Any]"]) -> Any:  # noqa: ANN401  # whatever was asked for
@@ -97,7 +97,7 @@ class RelocationKafka:
                 code = error.args[0].code()
                 if code in _NO_GROUP:
                     return None
-                if code not in _NO_COORDINATOR or time.monotonic() > give_up_at_s:
+                if code not in NO_COORDINATOR or time.monotonic() > give_up_at_s:
                     raise self._trouble.because(f"group {group}", error) from error
             except TimeoutError as error:
                 raise self._trouble.because(f"group {group}", error) from error

@@ -11,7 +11,7 @@ from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType  # type: ignore[attr-defined]  # exported, but not said so
 from confluent_kafka.cimpl import NewTopic
 
-from processor.adapters.group_offsets import committed_offsets, partitions_told
+from processor.adapters.group_offsets import GroupOffsets, partitions_told
 from processor.adapters.kafka_trouble import Trouble
 from processor.adapters.topic_rules import HeldTopic, partitions_for
 from processor.adapters.topic_specs import TopicSpec
@@ -41,6 +41,7 @@ class TopicAdmin:
     def __init__(self, config: Mapping[str, Any], timeout_s: float) -> None:
         self._trouble = Trouble()
         self._timeout_s = timeout_s
+        self._config = config
         own: dict[str, Any] = {**config, "error_cb": self._trouble}
         self._admin = AdminClient(own)
 
@@ -67,10 +68,13 @@ class TopicAdmin:
     def _partitions_before(self, topic: str, partitions: int, group_id: str | None) -> int | None:
         if group_id is None:
             return None
+        offsets = GroupOffsets(self._config, group_id, self._timeout_s)
         try:
-            parts = committed_offsets(self._admin, group_id, topic, range(partitions), self._timeout_s)
+            parts = offsets.of(topic, range(partitions))
         except BrokerUnavailable:  # Nothing tells: there is no such group yet, or we may not ask for it.
             return None
+        finally:
+            offsets.close()
         return partitions_told(parts)
 
     def counts(self, names: Iterable[str]) -> Mapping[str, int]:

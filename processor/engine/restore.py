@@ -161,7 +161,8 @@ class Restorer:
         try:
             low, high = self._log.bounds(number)
             partitions, before = self._log.partitions(), self._log.partitions_before()
-        except BrokerUnavailable:
+        except BrokerUnavailable as error:
+            self._observer.waiting_for(type(error).__name__)
             return None
         self._flush(restore)
         self._log.state_stop(number)

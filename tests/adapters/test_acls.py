@@ -58,7 +58,9 @@ def command_rows() -> Iterator[str]:
         names: dict[Sequence[Operation], list[str]] = {}
         for acl in acls_of([grantee], WITH_RERUN):
             names.setdefault(acl.operations, []).append(shown(acl.resource))
-        rights = ["every topic" if grantee is Grantee.SETUP else ", ".join(each) for each in names.values()]
+        rights = [
+            "every topic" if Operation.CREATE in operations else ", ".join(each) for operations, each in names.items()
+        ]
         cells = [f"{', '.join(operations)} on {what}" for operations, what in zip(names, rights, strict=True)]
         yield f"| `{grantee}` | {commands} | {'; '.join(cells)} |"
 

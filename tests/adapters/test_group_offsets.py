@@ -1,10 +1,11 @@
 """What stands beside a committed offset comes back as it was; what others wrote there proves nothing."""
 
 import pytest
-from confluent_kafka import TopicPartition
+from confluent_kafka import OFFSET_INVALID, TopicPartition
 
-from processor.adapters.group_offsets import offset_metadata, partitions_told, read_offset
+from processor.adapters.group_offsets import GroupOffsets, offset_metadata, partitions_told, read_offset
 from processor.engine.ports import Position
+from tests.support.broker import RunningBroker
 
 
 @pytest.mark.parametrize("position", [Position(7, "start:1"), Position(7, "start:1", 1_764_000_000_000)])
@@ -27,3 +28,16 @@ def test_what_0_1_0_committed_is_read_and_tells_no_count(words: str, mark: int) 
     part = TopicPartition("t", 0, 7, words)
     assert read_offset(part) == Position(7, "start:1", mark)
     assert partitions_told([part]) is None
+
+
+@pytest.mark.broker
+def test_offsets_are_asked_for_before_the_coordinator_is_ready(broker: RunningBroker, topic_prefix: str) -> None:
+    """The first question to a broker that is new, or was away, finds no coordinator; an admin client would crash."""
+    config = {"bootstrap.servers": broker.bootstrap_servers}
+    for number in range(5):
+        offsets = GroupOffsets(config, f"{topic_prefix}{number}", timeout_s=20)
+        assert [part.offset for part in offsets.of("any", [0])] == [OFFSET_INVALID]
+        broker.kill()
+        broker.start()
+        assert len(offsets.of("any", [0])) == 1
+        offsets.close()

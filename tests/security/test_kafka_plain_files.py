@@ -43,6 +43,7 @@ class Plain:
 
     def refused_by(self, write: Callable[[], object]) -> None:
         """Write something, and wait until it is refused; what serves goes on, and a metric says that it waits."""
+        self.world.wait_until(self.worker.is_ready, "a process that is ready")
         before = renewals(self.worker, "refused")
         write()
         self.world.wait_until(lambda: renewals(self.worker, "refused") > before, "a refusal")

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from confluent_kafka import ConsumerGroupTopicPartitions, TopicPartition
+from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]  # exported, but not said so
 
+from processor.adapters.group_offsets import GroupOffsets
 from tests.support.onboarding import Request
 from tests.support.operations import catalogue, operations, subject
 from tests.support.provider import Provider
@@ -97,8 +98,9 @@ class Moving:
         parts = [TopicPartition(topic, number) for number in numbers]
         latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]
         ends = {part.partition: end for part, end in admin.list_offsets(dict.fromkeys(parts, latest)).items()}
-        request = [ConsumerGroupTopicPartitions(group, parts)]
-        committed = admin.list_consumer_group_offsets(request)[group].result(10).topic_partitions
+        offsets = GroupOffsets({"bootstrap.servers": self.world.bootstrap_servers}, group, 10)
+        committed = offsets.of(topic, numbers)
+        offsets.close()
         return all(max(0, part.offset) >= ends[part.partition].result(10).offset for part in committed)
 
     @property
