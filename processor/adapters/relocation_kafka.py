@@ -6,7 +6,6 @@ belongs to it.
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future
 from contextlib import suppress
 from typing import Any, Final
 
@@ -37,8 +36,6 @@ COMMIT_S: Final = 30.0
 TRANSACTION_MS: Final = 150_000  # Above two silences and a commit: what is written waits for what is read.
 TRANSACTION_RECORDS: Final = 5_000
 COORDINATOR_S: Final = 15.0
-_NO_GROUP = frozenset({KafkaError.GROUP_ID_NOT_FOUND})
-
 _SHUT_OUT = frozenset({KafkaError._FENCED, KafkaError.PRODUCER_FENCED, KafkaError.INVALID_PRODUCER_EPOCH})  # noqa: SLF001
 _IN_BULK: Final = {"linger.ms": 20, "queue.buffering.max.kbytes": 64 * 1024}
 Committed = tuple[int, str]  # Offset and metadata.
@@ -74,9 +71,20 @@ class RelocationKafka:
             raise self._trouble.because(topic, error) from error
 
     def members(self, group: str) -> int:
-        """Return how many members a consumer group has."""
-        found = self._of_group(group, lambda: self._admin.describe_consumer_groups([group])[group])
-        return 0 if found is None else len(found.members)
+        """Return how many members a consumer group has; a new one's coordinator is waited for."""
+        give_up_at_s = time.monotonic() + COORDINATOR_S
+        while True:
+            try:
+                return len(self._admin.describe_consumer_groups([group])[group].result(self._timeout_s).members)
+            except KafkaException as error:
+                code = error.args[0].code()
+                if code == KafkaError.GROUP_ID_NOT_FOUND:
+                    return 0
+                if code not in NO_COORDINATOR or time.monotonic() > give_up_at_s:
+                    raise self._trouble.because(f"group {group}", error) from error
+            except TimeoutError as error:
+                raise self._trouble.because(f"group {group}", error) from error
+            time.sleep(LOOK_AGAIN_S)
 
     def committed(self, group: str, topic: str, partitions: int) -> Mapping[int, Committed]:
         """Return the offsets that a group committed on a topic, with what it wrote beside them."""
@@ -86,22 +94,6 @@ class RelocationKafka:
         finally:
             offsets.close()
         return {part.partition: (part.offset, part.metadata or "") for part in parts if part.offset >= 0}
-
-    def _of_group(self, group: str, ask: Callable[[], "Future[Any]"]) -> Any:  # noqa: ANN401  # whatever was asked for
-        """Return what a group's coordinator says, None of a group that is not there; it may be about to become one."""
-        give_up_at_s = time.monotonic() + COORDINATOR_S
-        while True:
-            try:
-                return ask().result(self._timeout_s)
-            except KafkaException as error:
-                code = error.args[0].code()
-                if code in _NO_GROUP:
-                    return None
-                if code not in NO_COORDINATOR or time.monotonic() > give_up_at_s:
-                    raise self._trouble.because(f"group {group}", error) from error
-            except TimeoutError as error:
-                raise self._trouble.because(f"group {group}", error) from error
-            time.sleep(LOOK_AGAIN_S)
 
     def bounds(self, topic: str, partitions: int) -> Mapping[int, tuple[int, int]]:
         """Return first offset and end of each partition, once no transaction is open there.

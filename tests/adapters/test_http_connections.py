@@ -19,15 +19,9 @@ from tests.adapters.faulty_server import (
     read_then_say_nothing,
     serving,
 )
-from tests.adapters.http_adapters import ADAPTERS, SHORT_S, Build, post
+from tests.adapters.http_adapters import SHORT_S, Build, post
 
 REQUESTS = 60
-
-
-@pytest.fixture(params=ADAPTERS)
-def build(request: pytest.FixtureRequest) -> Build:
-    """Name each adapter in turn."""
-    return ADAPTERS[request.param]
 
 
 @pytest.fixture

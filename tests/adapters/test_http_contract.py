@@ -45,12 +45,6 @@ CONNECT_S = 1.5  # A stall of a busy machine must not look like a host that does
 BODY_BYTES_MAX = 1024 * 1024
 
 
-@pytest.fixture(params=ADAPTERS)
-def build(request: pytest.FixtureRequest) -> Build:
-    """Name each adapter in turn."""
-    return ADAPTERS[request.param]
-
-
 @pytest_asyncio.fixture(scope="module", loop_scope="module", params=ADAPTERS)
 async def client(request: pytest.FixtureRequest) -> AsyncIterator[HttpClient]:
     """Build each adapter once, for all tests: no failure of one may spoil the next."""

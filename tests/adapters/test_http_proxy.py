@@ -45,12 +45,6 @@ BASIC = base64.b64encode(f"{USER}:{PASSWORD}".encode())
 CONNECT_S = 1.5  # A stall of a busy machine must not look like a proxy that does not answer.
 
 
-@pytest.fixture(params=ADAPTERS)
-def build(request: pytest.FixtureRequest) -> Build:
-    """Name each adapter in turn."""
-    return ADAPTERS[request.param]
-
-
 @dataclass(frozen=True)
 class Authority:
     """Who signed the provider's certificate, and that certificate."""
