@@ -66,7 +66,12 @@ class KafkaLog:
         self._admin = AdminClient(dict(config.admin))
         self._offsets = GroupOffsets(config.reader, config.consumer["group.id"], config.request_s)
         self._transactions = Transactions(
-            config.producer, config.input_topic, request_s=config.request_s, commit_s=config.commit_s
+            config.producer,
+            config.admin,
+            config.input_topic,
+            state_topic=config.state_topic,
+            request_s=config.request_s,
+            commit_s=config.commit_s,
         )
         self._unstable_since_s: float | None = None
         self._partitions = 0
@@ -122,6 +127,7 @@ class KafkaLog:
 
     def poll(self, timeout_s: float, records_max: int) -> Sequence[InputRecord | EndReached]:
         """Return what came; runs the listener."""
+        self._transactions.look(self.membership)
         first = self._consumer.poll(timeout_s)
         if first is None:
             return ()
@@ -296,7 +302,7 @@ class KafkaLog:
 
     def end_transaction(self) -> None:
         """End what the last transaction left open; see `engine.ports.Log`."""
-        self._transactions.end()
+        self._transactions.end(self.membership())
 
     # --- the rest --------------------------------------------------------------------------------------------
 

@@ -1,13 +1,16 @@
-"""Where topics end for those who read committed records: looked up beside the work, never by who does it."""
+"""Where topics end for those who read committed records."""
 
 from collections.abc import Collection, Mapping
+from concurrent.futures import Future
 from typing import Any
 
-from confluent_kafka import IsolationLevel, KafkaException, TopicPartition
+from confluent_kafka import IsolationLevel, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]  # exported, but not said so
 
 from processor.errors import BrokerUnavailable
 from processor.wording import counted
+
+_GONE = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION})  # noqa: SLF001  # public by use
 
 
 class TopicEnds:
@@ -21,7 +24,8 @@ class TopicEnds:
     def of(self, places: Collection[tuple[str, int]]) -> Mapping[tuple[str, int], int]:
         """Return the offset behind the last record that can be read, by topic and partition.
 
-        What is behind an open transaction cannot be read yet. Raises BrokerUnavailable.
+        What is behind an open transaction cannot be read yet. Partitions that are gone are left out. Raises
+        BrokerUnavailable.
         """
         if not places:
             return {}
@@ -31,7 +35,16 @@ class TopicEnds:
         options = {"isolation_level": IsolationLevel.READ_COMMITTED, "request_timeout": self._request_s}
         try:
             found = self._admin.list_offsets(wanted, **options)
-            return {(part.topic, part.partition): one.result(self._request_s).offset for part, one in found.items()}
+            ends = {(part.topic, part.partition): self._end(one) for part, one in found.items()}
         except (KafkaException, TimeoutError) as error:
             self._admin = None  # After a leader change a client can ask with a stale epoch; a new one does not.
             raise BrokerUnavailable(f"ends of {counted(len(places), 'partition')} cannot be looked up") from error
+        return {place: end for place, end in ends.items() if end is not None}
+
+    def _end(self, asked: Future[Any]) -> int | None:
+        try:
+            return int(asked.result(self._request_s).offset)
+        except KafkaException as error:
+            if error.args[0].code() not in _GONE:
+                raise
+        return None

@@ -5,13 +5,16 @@ Which error means what stands in `engine.kafka_errors`; the measurements behind 
 
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer, TopicPartition
 
+from processor.adapters.lost_markers import Ended, Mending, Placed
+from processor.adapters.topic_ends import TopicEnds
 from processor.engine.entries import POSITION_KEY
 from processor.engine.kafka_errors import KafkaFailure, Remedy, Step, remedy_for
 from processor.engine.ports import Outcome, OutputRecord
@@ -23,6 +26,7 @@ _SLOW = KafkaFailure("_TIMED_OUT", is_fatal=False, is_retriable=True, requires_a
 _PRODUCERS_MAX = 5
 _LOOK_S = 0.1
 _TROUBLED_S = 1.0
+_LOOK_AGAIN_S = 1.0
 # With an `error_cb` a fatal error is raised out of whatever serves callbacks, and where a report comes with it that
 # breaks too, in a SystemError that it is the cause of.
 _RAISED = (KafkaException, SystemError)
@@ -31,59 +35,87 @@ _RAISED = (KafkaException, SystemError)
 class Transactions:
     """Writes records and offsets of one decider, each time in one transaction; one thread drives it.
 
-    `name` is what errors tell of; times in seconds.
+    `name` is what errors and log lines tell of, `admin` the configuration of an admin client; times in seconds.
     """
 
-    def __init__(self, config: Mapping[str, Any], name: str, *, request_s: float, commit_s: float) -> None:
+    def __init__(  # noqa: PLR0913  # clients, names and times of one decider
+        self,
+        config: Mapping[str, Any],
+        admin: Mapping[str, Any],
+        name: str,
+        *,
+        state_topic: str,
+        request_s: float,
+        commit_s: float,
+    ) -> None:
         self._config = config
         self._name = name
         self._request_s, self._commit_s = request_s, commit_s
         self._producer: Producer | None = None
         self._has_trouble = threading.Event()
         self._fences = 0
-        self._ends: dict[int, int] = {}
+        self._last: Ended | None = None
+        self._mending = Mending(TopicEnds(admin, request_s).of, state_topic, name)
+        self._look_at = 0.0
 
     # --- transactions ----------------------------------------------------------------------------------------
 
     def transact(
         self,
         records: Sequence[OutputRecord],
-        offsets: list[TopicPartition],
+        offsets: Sequence[TopicPartition],
         membership: Any,  # noqa: ANN401  # librdkafka's opaque metadata
     ) -> tuple[Outcome, Mapping[int, int]]:
         """Publish records, and offsets of the input, in one transaction; see `engine.ports.Log`."""
-        producer = self._ready_producer()
+        producer = self._ready_producer(membership)
+        self._last = ended = self._attempt(producer, records, offsets, membership)
+        if ended.outcome is not Outcome.COMMITTED:
+            return ended.outcome, {}
+        # The position is the last record of its partition.
+        positions = [each for each in ended.placed if each.record.key == _POSITION_KEY]
+        return ended.outcome, {each.partition: each.offset + 1 for each in positions}
+
+    def _attempt(
+        self,
+        producer: Producer,
+        records: Sequence[OutputRecord],
+        offsets: Sequence[TopicPartition],
+        membership: object,
+    ) -> Ended:
+        placed: list[Placed] = []
         step = Step.BEGIN
         try:
             producer.begin_transaction()
             step = Step.PRODUCE
-            self._produce(producer, records)
+            _produce(producer, records, placed)
             # Offsets that the group holds as pending must stand for records that are in the log: a restore that no
             # longer waits for the group still waits for those.
             if producer.flush(self._request_s):
-                return self._failed(producer, step, _SLOW), {}
+                return Ended(self._failed(producer, step, _SLOW), placed, offsets)
             step = Step.SEND_OFFSETS
             if not self._send_offsets(producer, offsets, membership):
                 self.close()
-                return Outcome.ABORTED, {}  # Nothing was committed: the commit was never asked for.
+                return Ended(Outcome.ABORTED, placed, offsets)  # The commit was never asked for.
             step = Step.COMMIT
             producer.commit_transaction(self._commit_s)
         except _RAISED as error:
-            return self._failed(producer, step, _failure(error)), {}
+            return Ended(self._failed(producer, step, _failure(error)), placed, offsets)
         self._fences = 0
-        return Outcome.COMMITTED, self._ends
+        return Ended(Outcome.COMMITTED, placed, offsets)
 
-    def _send_offsets(self, producer: Producer, offsets: list[TopicPartition], membership: object) -> bool:
-        """Add offsets to the transaction; False when the call does not come back (librdkafka#5456).
+    def _send_offsets(self, producer: Producer, offsets: Sequence[TopicPartition], membership: object) -> bool:
+        """Add offsets to the transaction, if any; False when the call does not come back (librdkafka#5456).
 
         It can ignore its time-out, so a thread of its own waits for it, which is left behind then. Soon after a lost
         connection nothing is to be hoped for any more.
         """
+        if not offsets:
+            return True
         call: Future[None] = Future()
 
         def send() -> None:
             try:
-                producer.send_offsets_to_transaction(offsets, membership, self._request_s)
+                producer.send_offsets_to_transaction([*offsets], membership, self._request_s)
             except KafkaException as error:
                 call.set_exception(error)
             else:
@@ -100,41 +132,32 @@ class Transactions:
                 give_up_at, is_troubled = min(give_up_at, time.monotonic() + _TROUBLED_S), True
         return False
 
-    def end(self) -> None:
-        """Replace the producer: its initialisation ends what its predecessor left open."""
+    def end(self, membership: object) -> None:
+        """Replace the producer: its initialisation ends what its predecessor left open.
+
+        Raises BrokerUnavailable, FatalError.
+        """
         self.close()
-        self._ready_producer()
+        self._ready_producer(membership)
+
+    def look(self, find_membership: Callable[[], object]) -> None:
+        """See to transactions that may lack their end somewhere, between those that are sent; raises FatalError."""
+        if time.monotonic() < self._look_at or (self._last is None and self._mending.is_over):
+            return
+        with suppress(BrokerUnavailable):
+            if self._producer is None or self._is_unfit(self._producer):
+                self._ready_producer(find_membership())
+            elif self._mending.is_over:
+                return
+            else:
+                self._mend(self._producer, find_membership())
+        self._look_at = time.monotonic() + _LOOK_AGAIN_S
 
     def close(self) -> None:
         """Let the producer go; a transaction of it that is open ends with its time-out."""
         if self._producer is not None:
             _destroy(self._producer)
             self._producer = None
-
-    def _produce(self, producer: Producer, records: Sequence[OutputRecord]) -> None:
-        self._ends = {}
-        for record in records:
-            # Only a partition's position record reports back: it is the last one there, so its offset is the end.
-            report = self._delivered if record.key == _POSITION_KEY else None
-            headers: Any = list(record.headers) or None
-            while True:
-                try:
-                    producer.produce(
-                        record.topic,
-                        record.value,
-                        record.key,
-                        _ANY_PARTITION if record.partition is None else record.partition,
-                        report,
-                        headers=headers,
-                    )
-                    break
-                except BufferError:
-                    producer.poll(0.05)
-
-    def _delivered(self, error: KafkaError | None, message: Message) -> None:
-        offset, partition = message.offset(), message.partition()
-        if error is None and offset is not None and partition is not None:
-            self._ends[partition] = offset + 1
 
     def _failed(self, producer: Producer, step: Step, failure: KafkaFailure) -> Outcome:
         remedy = remedy_for(step, failure)
@@ -165,25 +188,29 @@ class Transactions:
             self.close()
         return Remedy.ABORT
 
-    def _ready_producer(self) -> Producer:
+    def _ready_producer(self, membership: object) -> Producer:
         """Return a producer without a transaction; raises BrokerUnavailable, FatalError.
 
         One that lost a connection is replaced: librdkafka can go on asking a broker that it took down for the group's
         coordinator, and then the offsets are never sent (librdkafka#5511).
         """
-        if self._producer is not None and (self._has_given_up(self._producer) or self._has_trouble.is_set()):
+        if self._producer is not None and self._is_unfit(self._producer):
             self.close()
         if self._producer is None:
             self._producer = self._made_producer()
+            if self._last is not None:
+                self._mending.doubt(self._last)
+                self._last = None
+            self._mend(self._producer, membership)
         return self._producer
 
-    def _has_given_up(self, producer: Producer) -> bool:
-        """Look what the producer met since it was used last, and say whether it gave up for good."""
+    def _is_unfit(self, producer: Producer) -> bool:
+        """Look what the producer met since it was used last: whether it gave up for good, or lost a connection."""
         try:
             producer.poll(0)
         except KafkaException:
             return True
-        return False
+        return self._has_trouble.is_set()
 
     def _made_producer(self) -> Producer:
         has_trouble = threading.Event()
@@ -200,6 +227,83 @@ class Transactions:
         has_trouble.clear()  # What it met on its way to a broker that answers is over.
         self._has_trouble = has_trouble
         return producer
+
+    # --- transactions that lack their end ---------------------------------------------------------------------
+
+    def _mend(self, producer: Producer, membership: object) -> None:
+        """End doubtful transactions where the broker did not, before a new one is begun.
+
+        The producer's initialisation waited until they were complete, so markers that are missing never come. Raises
+        BrokerUnavailable: then try again with the next producer; FatalError.
+        """
+        try:
+            self._mending.go_on(
+                partial(self._commit_anew, producer, membership), partial(self._abort_anew, producer, membership)
+            )
+        except BrokerUnavailable:
+            self.close()
+            raise
+
+    def _commit_anew(
+        self,
+        producer: Producer,
+        membership: object,
+        records: Sequence[OutputRecord],
+        offsets: Sequence[TopicPartition],
+    ) -> Ended:
+        ended = self._attempt(producer, records, offsets if membership is not None else (), membership)
+        if ended.outcome is Outcome.ABORTED:
+            raise BrokerUnavailable(f"{self._name}: a transaction cannot be committed anew")
+        if ended.outcome is Outcome.UNKNOWN:
+            raise FatalError(f"{self._name}: whether a transaction was committed anew is unknown")
+        return ended
+
+    def _abort_anew(
+        self,
+        producer: Producer,
+        membership: object,
+        records: Sequence[OutputRecord],
+        offsets: Sequence[TopicPartition],
+    ) -> Ended:
+        placed: list[Placed] = []
+        try:
+            producer.begin_transaction()
+            _produce(producer, records, placed)
+            producer.flush(self._request_s)
+            if len(placed) == len(records) and membership is not None:
+                with suppress(KafkaException):  # We may be no member any more; the next owner goes on without them.
+                    self._send_offsets(producer, offsets, membership)
+            producer.abort_transaction(self._request_s)
+        except _RAISED as error:
+            raise BrokerUnavailable(f"{self._name}: a transaction cannot be ended: {_failure(error).name}") from error
+        if len(placed) < len(records):
+            raise BrokerUnavailable(f"{self._name}: a transaction cannot be ended in time")
+        return Ended(Outcome.ABORTED, placed, offsets)
+
+
+def _produce(producer: Producer, records: Sequence[OutputRecord], placed: list[Placed]) -> None:
+    """Hand records over; those that the broker confirms are added to `placed`, by and by."""
+
+    def deliver(record: OutputRecord, error: KafkaError | None, message: Message) -> None:
+        partition, offset = message.partition(), message.offset()
+        if error is None and partition is not None and offset is not None:
+            placed.append(Placed(record, partition, offset))
+
+    for record in records:
+        headers: Any = list(record.headers) or None
+        while True:
+            try:
+                producer.produce(
+                    record.topic,
+                    record.value,
+                    record.key,
+                    _ANY_PARTITION if record.partition is None else record.partition,
+                    partial(deliver, record),
+                    headers=headers,
+                )
+                break
+            except BufferError:
+                producer.poll(0.05)
 
 
 def _failure(error: Exception) -> KafkaFailure:

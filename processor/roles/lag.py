@@ -49,5 +49,8 @@ def positions(partitions: Mapping[int, Partition]) -> Mapping[int, int]:
 
 
 def lag(positions: Mapping[int, int], topic: str, ends: Mapping[tuple[str, int], int]) -> int:
-    """Return how many offsets lie between positions and ends; a position found before the end may be ahead of it."""
-    return sum(max(0, ends[topic, number] - position) for number, position in positions.items())
+    """Return how many offsets lie between positions and ends, where there are any.
+
+    A position that is found before the end may be ahead of it.
+    """
+    return sum(max(0, ends.get((topic, number), 0) - position) for number, position in positions.items())

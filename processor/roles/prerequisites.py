@@ -108,9 +108,9 @@ def _refused_transactions(around: Surroundings, decider: str) -> str:
     """Return what is refused and which right that may be, an empty text where nothing is."""
     timeout_s = around.settings.kafka.operation_timeout_s
     config = producer_config(around.settings, decider, around.start_id)
-    trial = Transactions(config, decider, request_s=timeout_s, commit_s=timeout_s)
+    trial = Transactions(config, {}, decider, state_topic="", request_s=timeout_s, commit_s=timeout_s)
     try:
-        trial.end()
+        trial.end(None)
     except FatalError as error:
         acls = [acl for acl in _rights(around, (decider,)) if acl.resource.kind is ResourceKind.TRANSACTIONAL_ID]
         (prefix,) = (name for acl in acls if config["transactional.id"].startswith(name := acl.resource.name))

@@ -26,6 +26,8 @@ def test_an_end_is_where_readers_of_committed_records_stop(bootstrap_servers: st
     wait_until(lambda: ends.of([(topic, 0)]) != {(topic, 0): 0}, "the transaction at its end")
     assert ends.of([(topic, 0), (topic, 1)]) == {(topic, 0): 2, (topic, 1): 0}
     assert ends.of([]) == {}
+    gone = [(topic, 2), (f"{topic}-of-nobody", 0)]
+    assert ends.of([(topic, 1), *gone]) == {(topic, 1): 0}
 
 
 def test_a_broker_that_does_not_answer_is_no_end() -> None:

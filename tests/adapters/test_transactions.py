@@ -12,7 +12,7 @@ from processor.adapters.transactions import Transactions
 from processor.engine.entries import POSITION_KEY
 from processor.engine.ports import Outcome, OutputRecord, Position
 from processor.errors import BrokerUnavailable
-from processor.kafka_config import producer_config
+from processor.kafka_config import client_config, producer_config
 from processor.settings import Settings
 from tests.support.broker import RunningBroker
 from tests.support.member import Owner, installation, member, until
@@ -36,6 +36,18 @@ def begun(transact: Callable[[], tuple[Outcome, object]]) -> Outcome:
         with suppress(BrokerUnavailable):
             return transact()[0]
     pytest.fail("no producer was let in")
+
+
+def transactions_with(settings: Settings, number: str, request_s: float = 5) -> Transactions:
+    """Make transactions of `preparation`, whose state topic is one of its own."""
+    return Transactions(
+        producer_config(settings, "preparation", number),
+        client_config(settings, "admin"),
+        "requests",
+        state_topic=settings.topics.preparation_state,
+        request_s=request_s,
+        commit_s=8,
+    )
 
 
 @pytest.mark.parametrize("end", [RunningBroker.kill, RunningBroker.stop], ids=["killed", "stopped"])
@@ -72,8 +84,7 @@ def test_what_can_no_longer_be_had_is_not_waited_for(broker: RunningBroker, topi
             return begun(lambda: transactions.transact(records, offsets, log.membership()))
 
         def transactions_of(request_s: float) -> Transactions:
-            config = producer_config(settings, "preparation", f"within-{request_s}")
-            made = Transactions(config, "requests", request_s=request_s, commit_s=8)
+            made = transactions_with(settings, f"within-{request_s}", request_s)
             assert transact(made, record) is Outcome.COMMITTED
             return made
 
@@ -94,16 +105,15 @@ def test_a_producer_that_was_fenced_is_replaced(broker: RunningBroker, topic_pre
     """That is fatal to a producer, and raised where its reports are served; the transaction is decided again."""
     settings = installation(broker.bootstrap_servers, topic_prefix, "classic", partitions=1)
     records = [OutputRecord(settings.topics.requests, POSITION_KEY.encode(), b"value", partition=0)]
-    config = producer_config(settings, "preparation", "fenced")
     with joined(settings) as log:
-        transactions = Transactions(config, "requests", request_s=5, commit_s=8)
+        transactions = transactions_with(settings, "fenced")
 
         def transact() -> Outcome:
             offsets = [TopicPartition(settings.topics.requests, 0, 1, "token")]
             return begun(lambda: transactions.transact(records, offsets, log.membership()))
 
         assert transact() is Outcome.COMMITTED
-        Producer(config).init_transactions(10)
+        Producer(producer_config(settings, "preparation", "fenced")).init_transactions(10)
         assert transact() is Outcome.ABORTED
         assert transact() is Outcome.COMMITTED
         transactions.close()
