@@ -36,6 +36,7 @@ _FINAL = frozenset(
     {KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE, KafkaError.TOPIC_AUTHORIZATION_FAILED}  # noqa: SLF001
 )
 _LEAVE_S = 2.0
+_LEADERS_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +104,16 @@ class KafkaLog:
             unassign(consumer, partitions)
 
         self._consumer.subscribe([self._config.input_topic], on_assign=on_assign, on_revoke=on_revoke, on_lost=on_lost)
+        self._find_leaders()
+
+    def _find_leaders(self) -> None:
+        """Let the reader of state find who leads its partitions, while the group lets us join.
+
+        One that was made and left alone looks for them when librdkafka next wakes it: up to a second later, and a
+        partition that it is given meanwhile is not read before.
+        """
+        with suppress(KafkaException):  # Who leads what is found later, where no broker answers now.
+            self._reader.list_topics(self._config.state_topic, timeout=_LEADERS_S)
 
     def _at_their_ends(self, numbers: Sequence[int]) -> list[TopicPartition]:
         """Return partitions with the offset where each ends now; those of which no broker says it in time are left out.
@@ -268,10 +279,9 @@ class KafkaLog:
 
     # --- state -----------------------------------------------------------------------------------------------
 
-    def state_start(self, partition: int, offset: int | None) -> None:
-        """Begin reading a state partition from an offset (None: its first)."""
-        start = self._bounds(self._config.state_topic, partition)[0] if offset is None else offset
-        self._reader.incremental_assign([TopicPartition(self._config.state_topic, partition, start)])
+    def state_start(self, partition: int, offset: int) -> None:
+        """Begin reading a state partition from an offset."""
+        self._reader.incremental_assign([TopicPartition(self._config.state_topic, partition, offset)])
 
     def state_poll(self, timeout_s: float) -> Sequence[InputRecord | EndReached]:
         """Return committed state records that came, and ends reached."""

@@ -303,8 +303,8 @@ class Log(Protocol):
         """Return what tells this state topic from others that had its name; raises BrokerUnavailable."""
         ...
 
-    def state_start(self, partition: int, offset: int | None) -> None:
-        """Begin reading a state partition from an offset (None: its first)."""
+    def state_start(self, partition: int, offset: int) -> None:
+        """Begin reading a state partition from an offset."""
         ...
 
     def state_poll(self, timeout_s: float) -> Sequence[InputRecord | EndReached]:

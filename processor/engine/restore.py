@@ -41,6 +41,11 @@ class _Restore:
     read_to: int = 0
     pending: dict[str, Change] = field(default_factory=dict)
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether the state is read to where it ended."""
+        return self.end is not None and self.read_to >= self.end
+
 
 class Restorer:
     """Restores the partitions that were assigned, a bit each turn, so that polling never stops."""
@@ -90,7 +95,7 @@ class Restorer:
         if any(restore.end is not None for restore in self._restores.values()):
             for item in self._log.state_poll(0.02):
                 self._read_or_stop(item)
-        return [partition for partition in map(self._finish, list(self._restores.values())) if partition is not None]
+        return [*filter(None, self._finish_whole())]
 
     def _open_some(self) -> None:
         """Find out what there is to read; where Kafka does not answer for one partition, the others wait as well."""
@@ -104,7 +109,7 @@ class Restorer:
             restore.committed = self._log.last_committed(number)
             low, end = self._log.state_bounds(number)
             restore.read_to = self._begin_at(restore.store, low, end)
-            self._log.state_start(number, restore.read_to or None)
+            self._log.state_start(number, restore.read_to)
         except BrokerUnavailable as error:
             self._observer.waiting_for(type(error).__name__)
             return False
@@ -119,7 +124,7 @@ class Restorer:
         if checkpoint is not None and is_of_use and self._clock() - checkpoint.at < CHECKPOINT_AGE_MAX_MS:
             return checkpoint.offset
         store.wipe(origin)
-        return 0
+        return low
 
     def _read_or_stop(self, item: InputRecord | EndReached) -> None:
         try:
@@ -154,13 +159,22 @@ class Restorer:
             restore.store.write(restore.pending, Checkpoint(restore.read_to, self._clock()))
             restore.pending = {}
 
-    def _finish(self, restore: _Restore) -> Partition | None:
+    def _finish_whole(self) -> list[Partition | None]:
+        """Finish what is whole; for all of it together is asked how many partitions there are, and were."""
+        whole = [restore for restore in self._restores.values() if restore.is_whole]
+        if not whole:
+            return []
+        try:
+            partitions, before = self._log.partitions(), self._log.partitions_before()
+        except BrokerUnavailable as error:
+            self._observer.waiting_for(type(error).__name__)
+            return []
+        return [self._finish(restore, partitions, before) for restore in whole]
+
+    def _finish(self, restore: _Restore, partitions: int, before: int | None) -> Partition | None:
         number = restore.partition.owned.partition
-        if restore.end is None or restore.read_to < restore.end:
-            return None
         try:
             low, high = self._log.bounds(number)
-            partitions, before = self._log.partitions(), self._log.partitions_before()
         except BrokerUnavailable as error:
             self._observer.waiting_for(type(error).__name__)
             return None

@@ -1,5 +1,6 @@
 """Where reading goes on after a restore, and what a restore never does."""
 
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from random import Random
@@ -72,8 +73,12 @@ def test_a_partition_that_was_always_there_is_begun(before: int | None) -> None:
 class Calm:
     """A process whom nothing happens to."""
 
+    def __init__(self) -> None:
+        self.points: Counter[str] = Counter()
+
     def point(self, name: str) -> None:
-        """Nothing."""
+        """Count how often it came by here."""
+        self.points[name] += 1
 
     def happens(self, what: str) -> bool:
         """Never."""
@@ -94,12 +99,13 @@ class Nobody:
 
 
 class Setting:
-    """A restorer on a cluster with one partition."""
+    """A restorer on a cluster, of one partition unless more are wanted."""
 
-    def __init__(self) -> None:
+    def __init__(self, partitions: int = 1) -> None:
         rng = Random(1)
-        self.cluster = Cluster(rng, 1, Toy.input_topic, Toy.state_topic)
-        self.log = FakeLog(self.cluster, "p", Calm(), rng)
+        self.cluster = Cluster(rng, partitions, Toy.input_topic, Toy.state_topic)
+        self.process = Calm()
+        self.log = FakeLog(self.cluster, "p", self.process, rng)
         self.watcher = Watcher()
         self.disk = Disk()
         self.restorer = Restorer(Toy(), self.log, opener(self.disk, Calm()), lambda: self.cluster.now, self.watcher)
@@ -242,6 +248,26 @@ def test_a_partition_beside_one_that_was_written_for_fewer_is_not_read() -> None
     partition = setting.begin()
     assert setting.turns(most=20) == []
     assert partition.phase is Phase.STOPPED
+
+
+def test_partitions_that_are_whole_together_ask_once_how_many_there_were() -> None:
+    """The group tells it of all of them; a member with many would ask its coordinator for each."""
+    setting = Setting(partitions=3)
+    begun = [setting.restorer.begin(Owned(number, 1)) for number in range(3)]
+    assert setting.turns() == begun
+    assert setting.process.points["partitions_before"] == 1
+
+
+def test_state_is_read_from_where_its_topic_begins() -> None:
+    """What lay before was deleted, and nobody can be given it."""
+    setting = Setting()
+    with setting.transaction() as rows:
+        rows += [("gone\x00x", pack(part("1"))), (POSITION_KEY, pack(position_entry(StoredPosition(0, 1))))]
+    (log,) = setting.cluster.logs(Toy.state_topic)
+    log.start, log.rows = 1, log.rows[1:]
+    partition = setting.begin()
+    assert setting.turns() == [partition]
+    assert setting.store().get("gone\x00x") is None
 
 
 def test_a_sealed_partition_stops_and_says_why_until_the_seal_is_lifted() -> None:

@@ -243,12 +243,14 @@ class FakeLog:
 
     # --- state ------------------------------------------------------------------------------------------------
 
-    def state_start(self, partition: int, offset: int | None) -> None:
+    def state_start(self, partition: int, offset: int) -> None:
         """Begin to read state."""
         self._ask("state_start")
+        if offset < self._cluster.logs(self._cluster.state_topic)[partition].start:
+            raise FatalError(f"state [{partition}]: {offset} is out of range")
         if partition in self._state:
             self._cluster.violations.append(f"state [{partition}] is read already")
-        self._state[partition] = 0 if offset is None else offset
+        self._state[partition] = offset
 
     def state_poll(self, timeout_s: float) -> Sequence[InputRecord | EndReached]:
         """Return state records and ends."""
