@@ -26,6 +26,7 @@ _SLOW = KafkaFailure("_TIMED_OUT", is_fatal=False, is_retriable=True, requires_a
 _PRODUCERS_MAX = 5
 _LOOK_S = 0.1
 _TROUBLED_S = 1.0
+_STEP_S = 0.05
 _LOOK_AGAIN_S = 1.0
 # With an `error_cb` a fatal error is raised out of whatever serves callbacks, and where a report comes with it that
 # breaks too, in a SystemError that it is the cause of.
@@ -216,7 +217,7 @@ class Transactions:
         has_trouble = threading.Event()
         producer = Producer({**self._config, "error_cb": lambda _: has_trouble.set()})
         try:
-            producer.init_transactions(self._request_s)
+            initialise(producer.init_transactions, self._request_s)
             producer.poll(0)
         except KafkaException as error:
             failure = _failure(error)
@@ -304,6 +305,22 @@ def _produce(producer: Producer, records: Sequence[OutputRecord], placed: list[P
                 break
             except BufferError:
                 producer.poll(0.05)
+
+
+def initialise(init_transactions: Callable[[float], object], timeout_s: float) -> None:
+    """Let a producer into its transactions, asking in short steps; raises KafkaException.
+
+    Where librdkafka is not connected yet it tries again half a second later, and at once when it is asked again.
+    """
+    give_up_at = time.monotonic() + timeout_s
+    while True:
+        try:
+            init_transactions(_STEP_S)
+        except KafkaException as error:
+            if not error.args[0].retriable() or time.monotonic() >= give_up_at:
+                raise
+        else:
+            return
 
 
 def _failure(error: Exception) -> KafkaFailure:

@@ -98,7 +98,7 @@ def find_transactions(around: Surroundings, deciders: tuple[str, ...]) -> None:
 
     Whoever writes under the same id is shut out. Raises BrokerUnavailable, SettingsInvalid.
     """
-    with ThreadPoolExecutor(len(deciders)) as pool:  # Each waits half a second for its coordinator.
+    with ThreadPoolExecutor(len(deciders)) as pool:  # Each waits for its coordinator.
         refusals = [*filter(None, pool.map(partial(_refused_transactions, around), deciders))]
     if refusals:
         raise SettingsInvalid(f"{', '.join(refusals)}: see `processor topics acls`")
