@@ -14,6 +14,7 @@ Config: TypeAlias = dict[str, Any]
 # librdkafka's own log lines; telemetry sends this logger the way of all others.
 CLIENT_LOGGER = logging.getLogger("processor.kafka")
 
+RECONNECT_MS = 20  # Every client waits half of it, between its bootstrap connection and that to the broker itself.
 FETCH_WAIT_MAX_MS = 50  # An idle fetch is answered so late: the longest wait of a resumed or newly read partition.
 QUEUED_KBYTES = 8192
 SESSION_MS = 45_000  # librdkafka's default.
@@ -29,6 +30,7 @@ def client_config(settings: Settings, client: str) -> Config:
         "bootstrap.servers": kafka.bootstrap_servers,
         "client.id": f"{settings.application_id}.{client}",
         "logger": CLIENT_LOGGER,
+        "reconnect.backoff.ms": RECONNECT_MS,
     }
     if kafka.sasl_username is not None:
         config["sasl.username"] = kafka.sasl_username

@@ -330,6 +330,7 @@ def test_a_deciders_consumer_reads_committed_records_and_commits_nothing_itself(
     expected = {
         "bootstrap.servers": "kafka-0:9092",
         "client.id": "onboarding.launch",
+        "reconnect.backoff.ms": 20,
         "group.id": "onboarding.launch",
         "group.protocol": protocol,
         "isolation.level": "read_committed",
@@ -368,6 +369,7 @@ def test_a_deciders_producer_is_transactional_and_waits_shortly_between_transact
     expected = {
         "bootstrap.servers": "kafka-0:9092",
         "client.id": "onboarding.launch",
+        "reconnect.backoff.ms": 20,
         "transactional.id": "onboarding.launch.0a1b",
         "transaction.timeout.ms": 10_000,
         "acks": "all",
