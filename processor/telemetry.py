@@ -31,7 +31,7 @@ EVENT_SENTENCES: Mapping[str, str] = {
     "partition.redelivered": "Records below the state's position were skipped.",
     "transaction.aborted": "A transaction was aborted; its facts are decided again.",
     "transaction.unknown": "A commit of unknown outcome was decided by its token, partition by partition.",
-    "transaction.mended": "Kafka had written the end of a transaction only in part; it was ended where it was not.",
+    "transaction.mended": "A transaction that was not committed hung in so many partitions; it was aborted there.",
     "record.dead_lettered": "An input record went to the dead letters.",
     "key.parked": "A rule failed on one key, which waits for a new build; the partition goes on.",
     "evidence.published": "What calls proved for partitions that are gone was published to their next owner.",

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import wait
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from confluent_kafka import (
@@ -24,6 +25,7 @@ from confluent_kafka import (
 from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]  # exported, but not said so
 
 from processor.adapters.group_offsets import GroupOffsets, offset_metadata, partitions_told, read_offset
+from processor.adapters.topic_ends import TopicEnds
 from processor.adapters.transactions import Transactions
 from processor.engine.ports import EndReached, InputRecord, Listener, Outcome, OutputRecord, Position
 from processor.errors import BrokerUnavailable, FatalError
@@ -68,9 +70,9 @@ class KafkaLog:
         self._offsets = GroupOffsets(config.reader, config.consumer["group.id"], config.request_s)
         self._transactions = Transactions(
             config.producer,
-            config.admin,
             config.input_topic,
-            state_topic=config.state_topic,
+            TopicEnds(config.admin, config.request_s).of,
+            partial(self._offsets.of, config.input_topic),
             request_s=config.request_s,
             commit_s=config.commit_s,
         )
@@ -138,7 +140,6 @@ class KafkaLog:
 
     def poll(self, timeout_s: float, records_max: int) -> Sequence[InputRecord | EndReached]:
         """Return what came; runs the listener."""
-        self._transactions.look(self.membership)
         first = self._consumer.poll(timeout_s)
         if first is None:
             return ()

@@ -5,16 +5,17 @@ Which error means what stands in `engine.kafka_errors`; the measurements behind 
 
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, TypeAlias
 
+import structlog
 from confluent_kafka import KafkaError, KafkaException, Message, Producer, TopicPartition
 
-from processor.adapters.lost_markers import Ended, Mending, Placed
-from processor.adapters.topic_ends import TopicEnds
+from processor.adapters.lost_markers import Ended, Place, Placed, hanging, is_open_everywhere
 from processor.engine.entries import POSITION_KEY
 from processor.engine.kafka_errors import KafkaFailure, Remedy, Step, remedy_for
 from processor.engine.ports import Outcome, OutputRecord
@@ -27,25 +28,30 @@ _PRODUCERS_MAX = 5
 _LOOK_S = 0.1
 _TROUBLED_S = 1.0
 _STEP_S = 0.05
-_LOOK_AGAIN_S = 1.0
 # With an `error_cb` a fatal error is raised out of whatever serves callbacks, and where a report comes with it that
 # breaks too, in a SystemError that it is the cause of.
 _RAISED = (KafkaException, SystemError)
+
+FindEnds: TypeAlias = Callable[[Collection[Place]], Mapping[Place, int]]
+FindOffsets: TypeAlias = Callable[[Iterable[int]], Sequence[TopicPartition]]
+
+log = structlog.stdlib.get_logger()
 
 
 class Transactions:
     """Writes records and offsets of one decider, each time in one transaction; one thread drives it.
 
-    `name` is what errors and log lines tell of, `admin` the configuration of an admin client; times in seconds.
+    `name` is what errors and log lines tell of. `find_ends` returns last stable offsets, `find_offsets` what the group
+    committed of these partitions, whatever is pending; both raise BrokerUnavailable. Times in seconds.
     """
 
     def __init__(  # noqa: PLR0913  # clients, names and times of one decider
         self,
         config: Mapping[str, Any],
-        admin: Mapping[str, Any],
         name: str,
+        find_ends: FindEnds,
+        find_offsets: FindOffsets,
         *,
-        state_topic: str,
         request_s: float,
         commit_s: float,
     ) -> None:
@@ -56,8 +62,7 @@ class Transactions:
         self._has_trouble = threading.Event()
         self._fences = 0
         self._last: Ended | None = None
-        self._mending = Mending(TopicEnds(admin, request_s).of, state_topic, name)
-        self._look_at = 0.0
+        self._find_ends, self._find_offsets = find_ends, find_offsets
 
     # --- transactions ----------------------------------------------------------------------------------------
 
@@ -141,23 +146,10 @@ class Transactions:
         self.close()
         self._ready_producer(membership)
 
-    def look(self, find_membership: Callable[[], object]) -> None:
-        """See to transactions that may lack their end somewhere, between those that are sent; raises FatalError."""
-        if time.monotonic() < self._look_at or (self._last is None and self._mending.is_over):
-            return
-        with suppress(BrokerUnavailable):
-            if self._producer is None or self._is_unfit(self._producer):
-                self._ready_producer(find_membership())
-            elif self._mending.is_over:
-                return
-            else:
-                self._mend(self._producer, find_membership())
-        self._look_at = time.monotonic() + _LOOK_AGAIN_S
-
     def close(self) -> None:
         """Let the producer go; a transaction of it that is open ends with its time-out."""
         if self._producer is not None:
-            _destroy(self._producer)
+            release(self._producer)
             self._producer = None
 
     def _failed(self, producer: Producer, step: Step, failure: KafkaFailure) -> Outcome:
@@ -198,10 +190,8 @@ class Transactions:
         if self._producer is not None and self._is_unfit(self._producer):
             self.close()
         if self._producer is None:
-            self._producer = self._made_producer()
-            if self._last is not None:
-                self._mending.doubt(self._last)
-                self._last = None
+            self._has_trouble = threading.Event()
+            self._producer = make_producer(self._config, self._name, self._request_s, self._has_trouble)
             self._mend(self._producer, membership)
         return self._producer
 
@@ -213,73 +203,79 @@ class Transactions:
             return True
         return self._has_trouble.is_set()
 
-    def _made_producer(self) -> Producer:
-        has_trouble = threading.Event()
-        producer = Producer({**self._config, "error_cb": lambda _: has_trouble.set()})
-        try:
-            initialise(producer.init_transactions, self._request_s)
-            producer.poll(0)
-        except KafkaException as error:
-            failure = _failure(error)
-            _destroy(producer)
-            if remedy_for(Step.INIT, failure) is Remedy.STOP:
-                raise FatalError(f"transactions of {self._name} refused: {failure.name}") from error
-            raise BrokerUnavailable(f"no transactional producer: {failure.name}") from error
-        has_trouble.clear()  # What it met on its way to a broker that answers is over.
-        self._has_trouble = has_trouble
-        return producer
-
     # --- transactions that lack their end ---------------------------------------------------------------------
 
     def _mend(self, producer: Producer, membership: object) -> None:
-        """End doubtful transactions where the broker did not, before a new one is begun.
+        """Abort the last transaction where it hangs, if it was not committed, before a new one can commit it there.
 
-        The producer's initialisation waited until they were complete, so markers that are missing never come. Raises
-        BrokerUnavailable: then try again with the next producer; FatalError.
+        The producer's initialisation waited until it was complete, so markers that are missing never come. What is
+        unknown is aborted only where nothing of it is committed anywhere. Where that cannot be found out, all stays as
+        it is. Raises BrokerUnavailable: then try again with the next producer; FatalError.
         """
+        last = self._last
+        if last is None or last.outcome is Outcome.COMMITTED:
+            return
         try:
-            self._mending.go_on(
-                partial(self._commit_anew, producer, membership), partial(self._abort_anew, producer, membership)
-            )
+            ends = self._find_ends(last.heads())
+            if last.outcome is Outcome.UNKNOWN:
+                if not is_open_everywhere(last, ends, self._find_offsets(part.partition for part in last.offsets)):
+                    return
+                last = self._last = replace(last, outcome=Outcome.ABORTED)
         except BrokerUnavailable:
-            self.close()
-            raise
-
-    def _commit_anew(
-        self,
-        producer: Producer,
-        membership: object,
-        records: Sequence[OutputRecord],
-        offsets: Sequence[TopicPartition],
-    ) -> Ended:
-        ended = self._attempt(producer, records, offsets if membership is not None else (), membership)
-        if ended.outcome is Outcome.ABORTED:
-            raise BrokerUnavailable(f"{self._name}: a transaction cannot be committed anew")
-        if ended.outcome is Outcome.UNKNOWN:
-            raise FatalError(f"{self._name}: whether a transaction was committed anew is unknown")
-        return ended
+            return
+        records = hanging(last, ends)
+        if records:
+            self._abort_anew(producer, records, last.offsets, membership)
+            log.warning("transaction.mended", topic=self._name, count=len(records))
+        self._last = None
 
     def _abort_anew(
         self,
         producer: Producer,
-        membership: object,
         records: Sequence[OutputRecord],
         offsets: Sequence[TopicPartition],
-    ) -> Ended:
+        membership: object,
+    ) -> None:
         placed: list[Placed] = []
         try:
             producer.begin_transaction()
             _produce(producer, records, placed)
             producer.flush(self._request_s)
-            if len(placed) == len(records) and membership is not None:
+            if membership is not None:
                 with suppress(KafkaException):  # We may be no member any more; the next owner goes on without them.
                     self._send_offsets(producer, offsets, membership)
             producer.abort_transaction(self._request_s)
         except _RAISED as error:
-            raise BrokerUnavailable(f"{self._name}: a transaction cannot be ended: {_failure(error).name}") from error
+            self.close()
+            failure = _failure(error)
+            if remedy_for(Step.PRODUCE, failure) is Remedy.STOP:
+                raise FatalError(f"{self._name}: aborting anew failed with {failure.name}") from error
+            raise BrokerUnavailable(f"{self._name}: a transaction cannot be ended: {failure.name}") from error
         if len(placed) < len(records):
+            self.close()
             raise BrokerUnavailable(f"{self._name}: a transaction cannot be ended in time")
-        return Ended(Outcome.ABORTED, placed, offsets)
+
+
+def make_producer(
+    config: Mapping[str, Any], name: str, timeout_s: float, has_trouble: threading.Event | None = None
+) -> Producer:
+    """Return a producer that may write transactions; `has_trouble` is set when it loses a connection.
+
+    `name` is what errors tell of. Raises BrokerUnavailable; FatalError where that is refused.
+    """
+    trouble = has_trouble or threading.Event()
+    producer = Producer({**config, "error_cb": lambda _: trouble.set()})
+    try:
+        initialise(producer.init_transactions, timeout_s)
+        producer.poll(0)
+    except KafkaException as error:
+        failure = _failure(error)
+        release(producer)
+        if remedy_for(Step.INIT, failure) is Remedy.STOP:
+            raise FatalError(f"transactions of {name} refused: {failure.name}") from error
+        raise BrokerUnavailable(f"no transactional producer: {failure.name}") from error
+    trouble.clear()  # What it met on its way to a broker that answers is over.
+    return producer
 
 
 def _produce(producer: Producer, records: Sequence[OutputRecord], placed: list[Placed]) -> None:
@@ -334,7 +330,7 @@ def _failure(error: Exception) -> KafkaFailure:
     return KafkaFailure(cause.name(), cause.fatal(), cause.retriable(), cause.txn_requires_abort())
 
 
-def _destroy(producer: Producer) -> None:
+def release(producer: Producer) -> None:
     """Let a producer go without waiting: its destructor can hang while brokers are away (librdkafka#4674)."""
     producer.purge()
     threading.Thread(target=lambda held=[producer]: held.clear(), daemon=True).start()

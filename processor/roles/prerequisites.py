@@ -15,7 +15,7 @@ from confluent_kafka.admin import AdminClient
 from processor.adapters.acls import Acl, Grantee, Operation, ResourceKind, acls_of, installation_of
 from processor.adapters.kafka_trouble import Trouble
 from processor.adapters.rights import missing_rights
-from processor.adapters.transactions import Transactions
+from processor.adapters.transactions import make_producer, release
 from processor.errors import BrokerUnavailable, FatalError, ProcessorError, SettingsInvalid
 from processor.kafka_config import client_config, producer_config
 from processor.roles.surroundings import Surroundings
@@ -106,17 +106,13 @@ def find_transactions(around: Surroundings, deciders: tuple[str, ...]) -> None:
 
 def _refused_transactions(around: Surroundings, decider: str) -> str:
     """Return what is refused and which right that may be, an empty text where nothing is."""
-    timeout_s = around.settings.kafka.operation_timeout_s
     config = producer_config(around.settings, decider, around.start_id)
-    trial = Transactions(config, {}, decider, state_topic="", request_s=timeout_s, commit_s=timeout_s)
     try:
-        trial.end(None)
+        release(make_producer(config, decider, around.settings.kafka.operation_timeout_s))
     except FatalError as error:
         acls = [acl for acl in _rights(around, (decider,)) if acl.resource.kind is ResourceKind.TRANSACTIONAL_ID]
         (prefix,) = (name for acl in acls if config["transactional.id"].startswith(name := acl.resource.name))
         return f"{error} (our user needs {Operation.WRITE} on {ResourceKind.TRANSACTIONAL_ID} {prefix})"
-    finally:
-        trial.close()
     return ""
 
 

@@ -12,7 +12,7 @@ from processor.adapters.transactions import Transactions
 from processor.engine.entries import POSITION_KEY
 from processor.engine.ports import Outcome, OutputRecord, Position
 from processor.errors import BrokerUnavailable
-from processor.kafka_config import client_config, producer_config
+from processor.kafka_config import producer_config
 from processor.settings import Settings
 from tests.support.broker import RunningBroker
 from tests.support.member import Owner, installation, member, until
@@ -39,15 +39,9 @@ def begun(transact: Callable[[], tuple[Outcome, object]]) -> Outcome:
 
 
 def transactions_with(settings: Settings, number: str, request_s: float = 5) -> Transactions:
-    """Make transactions of `preparation`, whose state topic is one of its own."""
-    return Transactions(
-        producer_config(settings, "preparation", number),
-        client_config(settings, "admin"),
-        "requests",
-        state_topic=settings.topics.preparation_state,
-        request_s=request_s,
-        commit_s=8,
-    )
+    """Make transactions of `preparation`, of which none hangs."""
+    config = producer_config(settings, "preparation", number)
+    return Transactions(config, "requests", lambda _: {}, lambda _: (), request_s=request_s, commit_s=8)
 
 
 @pytest.mark.parametrize("end", [RunningBroker.kill, RunningBroker.stop], ids=["killed", "stopped"])

@@ -1,7 +1,7 @@
 """A real broker that forgets markers of transactions when told to, by rules that Byteman puts into its code.
 
 It does so by itself where a partition has no leader at the moment in which a transaction ends, as when a lone broker
-is restarted: docs/kafka-rules.md, fact 16. That hits one of hundreds of restarts, so here it is made to happen.
+is restarted: docs/kafka-rules.md, fact 14. That hits one of hundreds of restarts, so here it is made to happen.
 """
 
 from collections.abc import Iterator
@@ -13,14 +13,15 @@ from tests.support.java import SMALL_HEAP, cached
 from tests.support.waiting import wait_until
 
 # Without a leader's address the coordinator leaves a partition out; an answer that is not sent leaves a commit unknown.
+# What is meant is told by files with the names of topics and clients.
 _RULES = """\
 RULE partitions without a leader
 CLASS org.apache.kafka.metadata.KRaftMetadataCache
 METHOD getPartitionLeaderEndpoint
 AT ENTRY
-BIND flag: java.io.File = new java.io.File("{directory}/forget");
-     topic: String = $1
-IF flag.exists() AND {is_meant}
+BIND topic: String = $1;
+     flag: java.io.File = new java.io.File("{directory}/" + topic)
+IF flag.exists()
 DO RETURN java.util.Optional.empty()
 ENDRULE
 
@@ -28,44 +29,55 @@ RULE commits without an answer
 CLASS kafka.network.RequestChannel
 METHOD sendResponse(RequestChannel$Request, AbstractResponse, Option)
 AT ENTRY
-BIND flag: java.io.File = new java.io.File("{directory}/swallow");
-     call: String = $1.header().apiKey().name();
-     client: String = $1.header().clientId()
-IF flag.exists() AND call.equals("END_TXN") AND client.contains("{client}")
+BIND call: String = $1.header().apiKey().name();
+     client: String = $1.header().clientId();
+     flag: java.io.File = new java.io.File("{directory}/" + client)
+IF call.equals("END_TXN") AND flag.exists()
 DO RETURN
 ENDRULE
 """
-_LOGGER = "kafka.coordinator.transaction.TransactionMarkerChannelManager"
+_FORGOTTEN, _BEGUN_ANEW = "Couldn't find leader endpoint", "Initialized transactionalId"
 
 
 class ForgetfulBroker:
-    """A broker that forgets the markers of these topics, and swallows the answers to commits of one client."""
+    """A broker that forgets when it is told what."""
 
-    def __init__(self, directory: Path, topics: tuple[str, ...], client: str) -> None:
-        """Prepare it; `topics` and `client` are what names begin or end with, or hold within."""
-        directory.mkdir()
-        self._directory = directory
+    def __init__(self, directory: Path) -> None:
+        self._flags = directory / "flags"
+        self._flags.mkdir(parents=True)
         rules = directory / "rules.btm"
-        is_meant = " OR ".join(f'topic.contains("{name}")' for name in topics)
-        rules.write_text(_RULES.format(directory=directory, is_meant=f"({is_meant})", client=client), encoding="utf-8")
+        rules.write_text(_RULES.format(directory=self._flags), encoding="utf-8")
         (agent,) = cached("kafka").glob("byteman-*.jar")
-        told = f"-Dorg.slf4j.simpleLogger.log.{_LOGGER}=info"
+        told = "-Dorg.slf4j.simpleLogger.log.kafka.coordinator.transaction=info"
         self.running = RunningBroker(directory, (*SMALL_HEAP, told, f"-javaagent:{agent}=script:{rules}"))
 
     @contextmanager
-    def forgetting(self, topic: str, *, is_silent: bool = False) -> Iterator[None]:
-        """Forget markers until the block is over and one was forgotten on this topic; swallow answers as well."""
-        told = self._forgotten(topic)
-        flags = [self._directory / name for name in ("forget", "swallow")[: 1 + is_silent]]
+    def forgetting(self, *topics: str) -> Iterator[None]:
+        """Forget the markers of these topics until the block is over and one was forgotten on the first."""
+        told = self._told(_FORGOTTEN, topics[0])
+        with self._flagged(*topics):
+            yield
+            wait_until(lambda: self._told(_FORGOTTEN, topics[0]) > told, f"a marker forgotten on {topics[0]}")
+
+    @contextmanager
+    def swallowing(self, client: str) -> Iterator[None]:
+        """Answer no commit of a client until the block is over, and it has begun with another producer."""
+        told = self._told(_BEGUN_ANEW, client)
+        with self._flagged(client):
+            yield
+            wait_until(lambda: self._told(_BEGUN_ANEW, client) > told, f"another producer of {client}")
+
+    @contextmanager
+    def _flagged(self, *names: str) -> Iterator[None]:
+        flags = [self._flags / name for name in names]
         for flag in flags:
             flag.touch()
         try:
             yield
-            wait_until(lambda: self._forgotten(topic) > told, f"a marker forgotten on {topic}")
         finally:
             for flag in flags:
                 flag.unlink()
 
-    def _forgotten(self, topic: str) -> int:
+    def _told(self, what: str, of: str) -> int:
         lines = self.running.log_file.read_text(errors="replace").splitlines()
-        return sum("Couldn't find leader endpoint" in line and topic in line for line in lines)
+        return sum(what in line and of in line for line in lines)
