@@ -61,7 +61,7 @@ class Transactions:
         self._producer: Producer | None = None
         self._has_trouble = threading.Event()
         self._fences = 0
-        self._last: Ended | None = None
+        self._last: Ended | None = None  # The last transaction, unless it was committed.
         self._find_ends, self._find_offsets = find_ends, find_offsets
 
     # --- transactions ----------------------------------------------------------------------------------------
@@ -74,9 +74,11 @@ class Transactions:
     ) -> tuple[Outcome, Mapping[int, int]]:
         """Publish records, and offsets of the input, in one transaction; see `engine.ports.Log`."""
         producer = self._ready_producer(membership)
-        self._last = ended = self._attempt(producer, records, offsets, membership)
+        ended = self._attempt(producer, records, offsets, membership)
         if ended.outcome is not Outcome.COMMITTED:
+            self._last = ended
             return ended.outcome, {}
+        self._last = None
         # The position is the last record of its partition.
         positions = [each for each in ended.placed if each.record.key == _POSITION_KEY]
         return ended.outcome, {each.partition: each.offset + 1 for each in positions}
@@ -110,13 +112,11 @@ class Transactions:
         return Ended(Outcome.COMMITTED, placed, offsets)
 
     def _send_offsets(self, producer: Producer, offsets: Sequence[TopicPartition], membership: object) -> bool:
-        """Add offsets to the transaction, if any; False when the call does not come back (librdkafka#5456).
+        """Add offsets to the transaction; False when the call does not come back (librdkafka#5456).
 
         It can ignore its time-out, so a thread of its own waits for it, which is left behind then. Soon after a lost
         connection nothing is to be hoped for any more.
         """
-        if not offsets:
-            return True
         call: Future[None] = Future()
 
         def send() -> None:
@@ -206,14 +206,14 @@ class Transactions:
     # --- transactions that lack their end ---------------------------------------------------------------------
 
     def _mend(self, producer: Producer, membership: object) -> None:
-        """Abort the last transaction where it hangs, if it was not committed, before a new one can commit it there.
+        """Abort the last transaction where it hangs, unless it was committed, before a new one can commit it there.
 
         The producer's initialisation waited until it was complete, so markers that are missing never come. What is
         unknown is aborted only where nothing of it is committed anywhere. Where that cannot be found out, all stays as
         it is. Raises BrokerUnavailable: then try again with the next producer; FatalError.
         """
         last = self._last
-        if last is None or last.outcome is Outcome.COMMITTED:
+        if last is None:
             return
         try:
             ends = self._find_ends(last.heads())
