@@ -7,10 +7,12 @@ from uuid import uuid4
 import pytest
 
 from tests.support.broker import RunningBroker
+from tests.support.forgetful_broker import ForgetfulBroker
 from tests.support.servers import (
     a_docker_engine_answers,
     broker_from_container,
     broker_from_jars,
+    forgetful_broker_from_jars,
     registry_from_jars,
 )
 
@@ -19,6 +21,13 @@ from tests.support.servers import (
 def broker() -> Iterator[RunningBroker]:
     """Give a broker of our own that a test may stop, kill or suspend, and must leave running."""
     with broker_from_jars() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def forgetful() -> Iterator[ForgetfulBroker]:
+    """Give a broker of our own that forgets markers of transactions when it is told to."""
+    with forgetful_broker_from_jars() as running:
         yield running
 
 

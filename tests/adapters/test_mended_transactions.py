@@ -23,15 +23,6 @@ pytestmark = [pytest.mark.broker]
 COMMIT_S = 1.0
 
 
-@pytest.fixture(scope="module")
-def forgetful(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ForgetfulBroker]:
-    """Start a broker that forgets."""
-    made = ForgetfulBroker(tmp_path_factory.mktemp("forgetful"))
-    made.running.start()
-    yield made
-    made.running.stop()
-
-
 class Writer:
     """A member that writes a result and its state in one transaction, with the offset of its partition."""
 

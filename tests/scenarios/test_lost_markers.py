@@ -12,15 +12,6 @@ from tests.support.world import World, world
 pytestmark = [pytest.mark.broker, pytest.mark.timeout(240)]
 
 
-@pytest.fixture(scope="module")
-def forgetful(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ForgetfulBroker]:
-    """Start one."""
-    made = ForgetfulBroker(tmp_path_factory.mktemp("forgetful"))
-    made.running.start()
-    yield made
-    made.running.stop()
-
-
 @pytest.fixture
 def installed(forgetful: ForgetfulBroker, tmp_path: Path) -> Iterator[World]:
     """Start an installation of one process."""

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.support.broker import RunningBroker
-from tests.support.java import SMALL_HEAP, cached
+from tests.support.java import SMALL_HEAP, ServerMissing, cached
 from tests.support.waiting import wait_until
 
 # Without a leader's address the coordinator leaves a partition out; an answer that is not sent leaves a commit unknown.
@@ -43,11 +43,14 @@ class ForgetfulBroker:
     """A broker that forgets when it is told what."""
 
     def __init__(self, directory: Path) -> None:
+        """Prepare it; raises ServerMissing without the jars, ServerFailed when Kafka refuses the directory."""
         self._flags = directory / "flags"
-        self._flags.mkdir(parents=True)
+        self._flags.mkdir()
         rules = directory / "rules.btm"
         rules.write_text(_RULES.format(directory=self._flags), encoding="utf-8")
-        (agent,) = cached("kafka").glob("byteman-*.jar")
+        agent = next(cached("kafka").glob("byteman-*.jar"), None)
+        if agent is None:
+            raise ServerMissing("Byteman is not in .cache: run `make jars`")
         told = "-Dorg.slf4j.simpleLogger.log.kafka.coordinator.transaction=info"
         self.running = RunningBroker(directory, (*SMALL_HEAP, told, f"-javaagent:{agent}=script:{rules}"))
 

@@ -13,6 +13,7 @@ from docker.errors import DockerException  # type: ignore[import-untyped]  # as 
 from testcontainers.community.kafka import KafkaContainer
 
 from tests.support.broker import BROKER_TIMEOUTS, RunningBroker, start_broker
+from tests.support.forgetful_broker import ForgetfulBroker
 from tests.support.java import ServerFailed, ServerMissing
 from tests.support.registry import start_registry
 
@@ -29,6 +30,19 @@ def broker_from_jars() -> Iterator[RunningBroker]:
             cannot_run(str(missing))
         yield broker
         broker.stop()
+
+
+@contextmanager
+def forgetful_broker_from_jars() -> Iterator[ForgetfulBroker]:
+    """Run a broker that can be told to forget; skip the test, or fail it in CI, where that is impossible."""
+    with tempfile.TemporaryDirectory(prefix="kafka-") as directory:
+        try:
+            broker = ForgetfulBroker(Path(directory))
+            broker.running.start()
+        except (ServerMissing, ServerFailed) as missing:
+            cannot_run(str(missing))
+        yield broker
+        broker.running.stop()
 
 
 @contextmanager
