@@ -15,11 +15,15 @@ from tests.support.servers import (
     forgetful_broker_from_jars,
     registry_from_jars,
 )
+from tests.support.topics import delete_topics, topics_named
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def broker() -> Iterator[RunningBroker]:
-    """Give a broker of our own that a test may stop, kill or suspend, and must leave running."""
+    """Give a broker of this module's own that a test may stop, kill or suspend, and must leave running.
+
+    Nobody else's work is disturbed, and one that holds little is soon back: it reads all of its logs after a kill.
+    """
     with broker_from_jars() as running:
         yield running
 
@@ -32,7 +36,7 @@ def forgetful() -> Iterator[ForgetfulBroker]:
 
 
 @pytest.fixture(scope="session")
-def bootstrap_servers(request: pytest.FixtureRequest) -> Iterator[str]:
+def bootstrap_servers() -> Iterator[str]:
     """Give the address of a real broker: KAFKA_BOOTSTRAP_SERVERS, else a container, else the jars."""
     given = os.environ.get("KAFKA_BOOTSTRAP_SERVERS")
     if given:
@@ -41,7 +45,8 @@ def bootstrap_servers(request: pytest.FixtureRequest) -> Iterator[str]:
         with broker_from_container() as address:
             yield address
     else:
-        yield request.getfixturevalue("broker").bootstrap_servers
+        with broker_from_jars() as running:
+            yield running.bootstrap_servers
 
 
 @pytest.fixture(scope="session")
@@ -56,6 +61,15 @@ def registry_url() -> Iterator[str]:
 
 
 @pytest.fixture
-def topic_prefix() -> str:
-    """Give a word that no other test uses, to begin the names of topics, groups, subjects and transactions with."""
-    return f"t{uuid4().hex[:10]}."
+def topic_prefix(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Give a word that no other test uses, to begin the names of topics, groups, subjects and transactions with.
+
+    The topics that begin with it are deleted after the test: a broker with thousands of partitions is slow.
+    """
+    word = f"t{uuid4().hex[:10]}"
+    if "bootstrap_servers" not in request.fixturenames:
+        yield f"{word}."
+        return
+    address = request.getfixturevalue("bootstrap_servers")
+    yield f"{word}."
+    delete_topics(address, topics_named(address, word))

@@ -176,7 +176,6 @@ def test_the_steps_of_a_move_in_the_documents_are_those() -> None:
 
 @pytest.mark.broker
 @pytest.mark.registry
-@pytest.mark.timeout(240)
 def test_a_release_moves_by_its_job(
     tmp_path: Path, topic_prefix: str, bootstrap_servers: str, registry_url: str
 ) -> None:

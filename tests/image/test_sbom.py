@@ -15,7 +15,7 @@ from packaging.utils import canonicalize_name
 from tests.image.lock import locked
 from tests.support.root import ROOT
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.slow
 
 FILE = ROOT / "dist" / "sbom.cdx.json"
 

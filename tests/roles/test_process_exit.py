@@ -16,7 +16,7 @@ import pytest
 
 from tests.support.root import ROOT
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = pytest.mark.slow
 
 RUNS = 50
 ENVIRON = {

@@ -9,7 +9,7 @@ from tests.support.moving import INTERNAL, Moving, moving
 from tests.support.servers import broker_from_jars
 from tests.support.topics import delete_topics
 
-pytestmark = [pytest.mark.broker, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.broker
 
 
 def test_a_deployment_comes_back_from_a_file_when_its_topics_are_gone(bootstrap_servers: str, tmp_path: Path) -> None:

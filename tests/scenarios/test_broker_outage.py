@@ -8,7 +8,7 @@ from tests.support.broker import RunningBroker
 from tests.support.onboarding import Request
 from tests.support.world import world
 
-pytestmark = [pytest.mark.broker, pytest.mark.timeout(240)]
+pytestmark = pytest.mark.broker
 
 REQUESTS, TURNS = 40, 1
 

@@ -9,7 +9,7 @@ from tests.support.forgetful_broker import ForgetfulBroker
 from tests.support.onboarding import Request
 from tests.support.world import World, world
 
-pytestmark = [pytest.mark.broker, pytest.mark.timeout(240)]
+pytestmark = pytest.mark.broker
 
 
 @pytest.fixture

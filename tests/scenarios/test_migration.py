@@ -6,7 +6,7 @@ import pytest
 
 from tests.support.moving import Moving, moving, run_until
 
-pytestmark = [pytest.mark.broker, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.broker
 
 
 def test_a_deployment_moves_to_other_partition_counts_twice(bootstrap_servers: str, tmp_path: Path) -> None:

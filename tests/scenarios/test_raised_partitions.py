@@ -9,7 +9,7 @@ from confluent_kafka.cimpl import NewPartitions
 from tests.support.onboarding import Request
 from tests.support.world import PARTITIONS, world
 
-pytestmark = [pytest.mark.broker, pytest.mark.timeout(240)]
+pytestmark = pytest.mark.broker
 
 REQUESTS = 20
 

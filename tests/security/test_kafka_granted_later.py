@@ -8,7 +8,7 @@ from processor.adapters.acls import Acl, Grantee, Operation, Resource, ResourceK
 from tests.security.guarded import guarded
 from tests.support.secure_broker import SecureBroker, Way
 
-pytestmark = [pytest.mark.broker, pytest.mark.timeout(240)]
+pytestmark = pytest.mark.broker
 
 
 def test_webhooks_are_taken_as_soon_as_they_may_be_written(secure: SecureBroker, tmp_path: Path) -> None:

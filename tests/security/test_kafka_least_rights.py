@@ -32,7 +32,7 @@ from tests.support.world import PARTITIONS
 
 BOTH = {CHECKED.encode(), LINKED.encode()}
 DAMAGED = b"\x02\xff"  # Of a known format, and of a type that there is not.
-pytestmark = [pytest.mark.broker, pytest.mark.timeout(240)]
+pytestmark = pytest.mark.broker
 
 
 def requests_of_every_kind(made: Guarded) -> None:

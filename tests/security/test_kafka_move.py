@@ -10,7 +10,7 @@ from tests.security.guarded import guarded
 from tests.support.onboarding import Request
 from tests.support.secure_broker import SecureBroker, Way, was_asked
 
-pytestmark = [pytest.mark.broker, pytest.mark.timeout(240)]
+pytestmark = pytest.mark.broker
 
 
 def test_the_documented_rights_are_enough_to_move(secure: SecureBroker, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from tests.support.secure_broker import SecureBroker, Way
 from tests.support.topics import make_topic
 from tests.support.world import PARTITIONS
 
-pytestmark = [pytest.mark.broker, pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.broker, pytest.mark.slow]
 
 REQUESTS = 12
 ANSWER_S = 10

@@ -18,7 +18,7 @@ from tests.support.secure_broker import Access, SecureBroker, Way, certificate_a
 from tests.support.worker import Worker
 from tests.support.world import World
 
-pytestmark = [pytest.mark.broker, pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.broker, pytest.mark.slow]
 
 REQUESTS = 10
 RUBBISH = "-----BEGIN CERTIFICATE-----\nhalf of someth"

@@ -14,7 +14,7 @@ from tests.security.rotation import SOON
 from tests.support.onboarding import Request, milliseconds
 from tests.support.secure_broker import Access, SecureBroker, Way
 
-pytestmark = [pytest.mark.broker, pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.broker, pytest.mark.slow]
 
 WRONG = "a-secret-that-is-wrong"
 Act = Callable[[SecureBroker, Access], None]

@@ -10,7 +10,7 @@ from tests.security.rotation import SOON, assert_each_done_once, load, plain_fil
 from tests.support.onboarding import Request
 from tests.support.secure_broker import SecureBroker, Way
 
-pytestmark = [pytest.mark.broker, pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.broker, pytest.mark.slow]
 
 
 def renew_everybody(made: Guarded) -> None:

@@ -15,7 +15,7 @@ from tests.security.rotation import assert_each_done_once, load, rotating, sampl
 from tests.support.egress_proxy import EgressProxy, egress_proxy
 from tests.support.tls_front import tls_front
 
-pytestmark = [pytest.mark.broker, pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.broker, pytest.mark.slow]
 
 HOST = "provider.invalid"  # RFC 6761: no name server knows it, so nothing gets there but through the proxy.
 USER, PASSWORD, NEXT = "egress-user", "Zebra-Quagga-7", "Okapi-Tapir-9"

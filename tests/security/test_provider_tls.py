@@ -13,7 +13,7 @@ from tests.security.profiles import BOTH, PREFIXES, SECOND, TwoProfiles, worker_
 from tests.security.rotation import assert_each_done_once, load, rotating, sample
 from tests.support.tls_front import TlsFront, tls_front
 
-pytestmark = [pytest.mark.broker, pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.broker, pytest.mark.slow]
 
 CA = "provider-ca.pem"
 # The profile `default` is called by pyreqwest, `second` by httpx; tokens and keys by httpx for both.

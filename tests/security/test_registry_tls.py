@@ -17,7 +17,7 @@ from tests.support.servers import cannot_run
 from tests.support.worker import Worker
 from tests.support.world import World
 
-pytestmark = [pytest.mark.broker, pytest.mark.registry, pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.broker, pytest.mark.registry, pytest.mark.slow]
 
 CA = "registry-ca.pem"
 
