@@ -6,6 +6,7 @@ import json
 import logging
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from http import HTTPStatus
 from ipaddress import ip_network
 
@@ -121,7 +122,7 @@ async def test_a_declared_giant_is_refused_before_its_body() -> None:
         reader, writer = await asyncio.open_connection("127.0.0.1", ingestor.port)
         writer.write(head)
         assert (await answer_of(reader))[0] == 413
-        assert await is_closed(reader, 0.5)
+        assert await is_closed(reader)
         writer.close()
         assert ingestor.handled[0].reason == BodyRefusal.BODY_TOO_LARGE
 
@@ -148,7 +149,7 @@ async def test_a_slow_body_is_left() -> None:
             writer.write(b"x")
             await asyncio.sleep(0.02)
         assert (await answer)[0] == 408
-        assert await is_closed(reader, 0.5)
+        assert await is_closed(reader)
         writer.close()
 
 
@@ -157,10 +158,10 @@ async def test_a_slow_body_is_left() -> None:
 )
 async def test_a_silent_or_half_sent_head_is_left(sent: bytes) -> None:
     """A connection that sends nothing, or a head that does not end, is closed within the keep-alive time-out."""
-    async with serving() as ingestor:
+    async with serving(listener_limits=replace(LISTENER, keepalive_timeout_s=0.1)) as ingestor:
         reader, writer = await asyncio.open_connection("127.0.0.1", ingestor.port)
         writer.write(sent)
-        assert await is_closed(reader, 1.0)
+        assert await is_closed(reader)
         writer.close()
 
 
@@ -211,7 +212,7 @@ async def _fill_the_listener() -> None:
         await asyncio.sleep(0.02)
         reader, writer = await asyncio.open_connection("127.0.0.1", ingestor.port)
         assert (await answer_of(reader))[0] == 503
-        assert await is_closed(reader, 0.5)
+        assert await is_closed(reader)
         writer.close()
         held[0][1].close()
         await asyncio.sleep(0.02)

@@ -30,7 +30,7 @@ RECORD_ID = "7c8c1b52-0000-4000-8000-00000000000a"
 BODY = json.dumps({"workflowId": WORKFLOW_ID, "caseId": None, "recordId": RECORD_ID, "status": "COMPLETED"}).encode()
 HEADER: Mapping[str, object] = {"alg": "RS256", "kid": KEY_ID, "typ": "JWT"}
 LIMITS = WebhookLimits(body_bytes_max=4_096, read_timeout_s=0.1, held_bytes_max=16_384)
-LISTENER = ListenerLimits(keepalive_timeout_s=0.1, linger_s=0.05, connections_max=8, drain_s=0.5)
+LISTENER = ListenerLimits(linger_s=0.05, connections_max=8, drain_s=0.5)
 
 
 @cache
@@ -159,10 +159,10 @@ async def serving(
         await listener.stop()
 
 
-async def is_closed(reader: asyncio.StreamReader, within_s: float) -> bool:
-    """Say whether the other side ends the connection in that time."""
+async def is_closed(reader: asyncio.StreamReader) -> bool:
+    """Say whether the other side ends the connection soon."""
     try:
-        async with asyncio.timeout(within_s):
+        async with asyncio.timeout(5):
             await reader.read()
     except TimeoutError:
         return False
