@@ -83,20 +83,25 @@ class TopicAdmin:
         return {name: len(topics[name].partitions) for name in names if name in topics}
 
     def create(self, specs: Sequence[TopicSpec], held: Mapping[str, HeldTopic]) -> list[Made]:
-        """Create these topics, all of them missing; raises TopicRefused naming topic and reason.
+        """Create these topics, which were missing, and return those that still were; raises TopicRefused.
 
         A cluster that refuses what we only wish for gets asked again with what a promise rests on.
         """
-        made = []
+        made, known = [], {**held}
         for spec in specs:
-            partitions = partitions_for(spec, held)
+            partitions = partitions_for(spec, known)
             try:
                 is_bare = not self._made(spec, partitions, spec.config)
                 if is_bare and not self._made(spec, partitions, spec.essential):
                     raise TopicRefused(f"{spec.name}: the cluster refuses what it needs: {dict(spec.essential)}")
             except KafkaException as error:
-                raise self._refusal(spec, error) from error
-            made.append(Made(spec.name, partitions, is_bare))
+                if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
+                    raise self._refusal(spec, error) from error
+                # Another one was quicker, and what belongs to this topic follows its count.
+                self._await({spec.name})
+                known |= self.held([spec.name], {})[1]
+            else:
+                made.append(Made(spec.name, partitions, is_bare))
         self._await({topic.name for topic in made})
         return made
 
@@ -112,11 +117,9 @@ class TopicAdmin:
         try:
             self._answer(self._admin.create_topics([new], request_timeout=self._timeout_s * _PATIENCE)[spec.name])
         except KafkaException as error:
-            code = error.args[0].code()
-            if code in _NOT_CONFIGURABLE:
+            if error.args[0].code() in _NOT_CONFIGURABLE:
                 return False
-            if code != KafkaError.TOPIC_ALREADY_EXISTS:  # Another one was quicker.
-                raise
+            raise
         return True
 
     def _refusal(self, spec: TopicSpec, error: KafkaException) -> Exception:

@@ -14,7 +14,7 @@ from processor.adapters.codec import Codec
 from processor.adapters.embedded_registry import registry_in_thread
 from processor.adapters.registry import registry_client
 from processor.adapters.topic_specs import TopicSpec, Use
-from processor.adapters.topics import TopicAdmin
+from processor.adapters.topics import Made, TopicAdmin
 from processor.core.launch_parts import new_head, seen_name
 from processor.core.messages import Observed, OperatorDecided, Prepared, Resolution
 from processor.core.state import Candidate, Issued, LaunchPhase, Part
@@ -110,6 +110,16 @@ def test_a_state_topic_follows_the_count_of_its_input(env: Env, topic_prefix: st
     assert counts["preparation-state"] == 5
     assert counts["launch-state"] == counts["launches"] == 3
     assert counts["control"] == 1
+
+
+def test_state_follows_a_topic_that_somebody_else_made_meanwhile(bootstrap_servers: str, topic_prefix: str) -> None:
+    """It was missing when we looked, or the broker did not know it yet; its count is the one to follow."""
+    requests, state = f"{topic_prefix}requests", f"{topic_prefix}state"
+    specs = [TopicSpec(requests, Use.REQUESTS, 3, 1, {}), TopicSpec(state, Use.STATE, 3, 1, {}, counts_as=requests)]
+    admin = TopicAdmin({"bootstrap.servers": bootstrap_servers}, 5.0)
+    make_topic(bootstrap_servers, requests, 5)
+    assert admin.create(specs, {}) == [Made(state, 5, is_bare=False)]
+    assert admin.counts([requests, state]) == {requests: 5, state: 5}
 
 
 def test_a_topic_that_breaks_a_promise_is_a_problem(env: Env, topic_prefix: str, bootstrap_servers: str) -> None:
