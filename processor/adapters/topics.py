@@ -97,13 +97,19 @@ class TopicAdmin:
             except KafkaException as error:
                 if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
                     raise self._refusal(spec, error) from error
-                # Another one was quicker, and what belongs to this topic follows its count.
-                self._await({spec.name})
-                known |= self.held([spec.name], {})[1]
+                known[spec.name] = self._made_by_another(spec.name)
             else:
                 made.append(Made(spec.name, partitions, is_bare))
         self._await({topic.name for topic in made})
         return made
+
+    def _made_by_another(self, name: str) -> HeldTopic:
+        """Return a topic that somebody else made meanwhile: what belongs to it follows its count."""
+        self._await({name})
+        topic = self.held([name], {})[1].get(name)
+        if topic is None:
+            raise TopicRefused(f"{name}: it exists and the broker does not show it: grant Describe on it, or try again")
+        return topic
 
     def _await(self, names: AbstractSet[str]) -> None:
         """Wait until brokers know new topics: a moment after their creation they may still deny them."""

@@ -5,8 +5,13 @@ from pathlib import Path
 import pytest
 
 from processor.adapters.acls import Acl, Grantee, Operation, Resource, ResourceKind
+from processor.adapters.topic_specs import TopicSpec, Use
+from processor.adapters.topics import TopicAdmin, TopicRefused
+from processor.kafka_config import client_config
+from processor.settings_loading import Need, load_settings
 from tests.security.guarded import guarded
 from tests.support.secure_broker import SecureBroker, Way
+from tests.support.topics import make_topic
 
 pytestmark = pytest.mark.broker
 
@@ -24,3 +29,19 @@ def test_webhooks_are_taken_as_soon_as_they_may_be_written(secure: SecureBroker,
         assert made.world.provider.send_webhook(workflow_id) == 503
         secure.grant(made.users[Grantee.INGESTOR], made.rights(Grantee.INGESTOR))
         made.world.wait_until(lambda: made.world.provider.send_webhook(workflow_id) == 202, "a webhook taken", 40)
+
+
+def test_state_is_made_once_the_topic_that_it_follows_may_be_seen(secure: SecureBroker, topic_prefix: str) -> None:
+    """It is there and its count is not to be had: the right that is missing is named, and no state made by guess."""
+    requests, state = f"{topic_prefix}requests", f"{topic_prefix}state"
+    make_topic(secure.bootstrap_servers, requests, 5)
+    access = secure.admit(Way.SCRAM, topic_prefix.rstrip("."))
+    resources = [Resource(ResourceKind.TOPIC, name) for name in (requests, state)]
+    secure.grant(access, [Acl(resource, (Operation.CREATE,)) for resource in resources])
+    specs = [TopicSpec(requests, Use.REQUESTS, 3, 1, {}), TopicSpec(state, Use.STATE, 3, 1, {}, counts_as=requests)]
+    settings = load_settings(access.environ, needs=frozenset({Need.KAFKA}))
+    admin = TopicAdmin(client_config(settings, "command"), 2.0)
+    with pytest.raises(TopicRefused, match=f"{requests}: it exists.*grant Describe"):
+        admin.create(specs, {})
+    secure.grant(access, [Acl(resource, (Operation.DESCRIBE,)) for resource in resources])
+    assert [topic.partitions for topic in admin.create(specs, {})] == [5]
