@@ -1,7 +1,7 @@
 """A real broker that forgets markers of transactions when told to, by rules that Byteman puts into its code.
 
-It does so by itself where a partition has no leader at the moment in which a transaction ends, as when a lone broker
-is restarted: docs/kafka-rules.md, fact 14. That hits one of hundreds of restarts, so here it is made to happen.
+Kafka 4.3 and 4.4 do so where a partition has no leader at the moment in which a transaction ends, as when a lone
+broker is restarted: docs/kafka-rules.md, fact 14. That hits few restarts, so here it is made to happen.
 """
 
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ from tests.support.waiting import wait_until
 # What is meant is told by files with the names of topics and clients.
 _RULES = """\
 RULE partitions without a leader
-CLASS org.apache.kafka.metadata.KRaftMetadataCache
+INTERFACE org.apache.kafka.metadata.MetadataCache
 METHOD getPartitionLeaderEndpoint
 AT ENTRY
 BIND topic: String = $1;
