@@ -41,6 +41,16 @@ class Plain:
         self.worker: Worker = world.started(timeout_s=60)
         self.pid = self.worker.pid
 
+    @contextmanager
+    def put_back(self, name: str) -> Iterator[Path]:
+        """Give a file; afterwards it is as it was, whatever became of the test: others share the process."""
+        file = self.directory / name
+        held = file.read_text(encoding="utf-8")
+        try:
+            yield file
+        finally:
+            file.write_text(held, encoding="utf-8")
+
     def refused_by(self, write: Callable[[], object]) -> None:
         """Write something, and wait until it is refused; what serves goes on, and a metric says that it waits."""
         self.world.wait_until(self.worker.is_ready, "a process that is ready")
@@ -98,14 +108,13 @@ def test_certificate_and_key_may_come_one_after_the_other(plain: Plain, first: s
 
 def test_connections_may_break_while_certificate_and_key_do_not_fit(plain: Plain) -> None:
     """Producers that lost one are made anew, of the certificate and the key that were taken up together."""
-    file = plain.directory / "tls.crt"
-    held, new = file.read_text(encoding="utf-8"), certificate_and_key(plain.access, plain.secure.client_authority)
+    new = certificate_and_key(plain.access, plain.secure.client_authority)
     request_ids = plain.publish()
-    plain.refused_by(lambda: file.write_text(new["tls.crt"], encoding="utf-8"))
-    plain.secure.restart()
-    request_ids += plain.publish()
-    assert_each_done_once(plain.world, request_ids)
-    file.write_text(held, encoding="utf-8")
+    with plain.put_back("tls.crt") as file:
+        plain.refused_by(lambda: file.write_text(new["tls.crt"], encoding="utf-8"))
+        plain.secure.restart()
+        request_ids += plain.publish()
+        assert_each_done_once(plain.world, request_ids)
     plain.nothing_is_pending()
     assert plain.worker.pid == plain.pid
     assert "PRIVATE KEY" not in plain.worker.log_file.read_text()
@@ -115,10 +124,9 @@ def test_connections_may_break_while_certificate_and_key_do_not_fit(plain: Plain
 @pytest.mark.parametrize("spoil", SPOILS.values(), ids=SPOILS)
 def test_a_file_that_is_spoilt_for_a_while_changes_nothing(plain: Plain, name: str, spoil: Spoil) -> None:
     """It is refused, and when it is as before nobody was disturbed."""
-    file, before = plain.directory / name, renewals(plain.worker, "process")
-    held = file.read_text(encoding="utf-8")
-    plain.refused_by(lambda: spoil(file))
-    file.write_text(held, encoding="utf-8")
+    before = renewals(plain.worker, "process")
+    with plain.put_back(name) as file:
+        plain.refused_by(lambda: spoil(file))
     plain.nothing_is_pending()
     assert (renewals(plain.worker, "process"), plain.worker.pid) == (before, plain.pid)
     assert plain.worker.is_ready()
@@ -130,12 +138,11 @@ def test_a_file_that_is_spoilt_for_a_while_changes_nothing(plain: Plain, name: s
 def test_half_a_password_replaces_none_that_works(secure: SecureBroker, tmp_path: Path, way: Way, name: str) -> None:
     """Whether it can be told by looking or by trying: what serves goes on, and the whole one ends the matter."""
     with started(secure, way, tmp_path) as made:
-        file = made.directory / name
-        held = file.read_text(encoding="utf-8")
-        file.write_text(held[: len(held) // 2], encoding="utf-8")
-        made.waits()
-        assert_each_done_once(made.world, made.publish())
-        file.write_text(held, encoding="utf-8")
+        with made.put_back(name) as file:
+            held = file.read_text(encoding="utf-8")
+            file.write_text(held[: len(held) // 2], encoding="utf-8")
+            made.waits()
+            assert_each_done_once(made.world, made.publish())
         made.nothing_is_pending()
         assert (renewals(made.worker, "process"), made.worker.is_ready()) == (0, True)
         assert held[: len(held) // 2] not in made.worker.log_file.read_text()
