@@ -104,13 +104,6 @@ def black_hole() -> Iterator[str]:
         yield f"http://127.0.0.1:{listener.getsockname()[1]}/"
 
 
-def closed_port() -> int:
-    """Return a port at which nobody listens."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
-
-
 def answer(data: bytes) -> Behaviour:
     """Read one request, write these bytes, close."""
 

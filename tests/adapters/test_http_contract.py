@@ -27,7 +27,6 @@ from tests.adapters.faulty_server import (
     Exchange,
     answer,
     black_hole,
-    closed_port,
     drip,
     hang_up,
     keep_answering,
@@ -38,6 +37,7 @@ from tests.adapters.faulty_server import (
     serving,
 )
 from tests.adapters.http_adapters import ADAPTERS, LONG_S, SHORT_S, Build, post
+from tests.support.ports import free_port
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -123,7 +123,7 @@ async def test_a_cookie_is_not_kept(client: HttpClient) -> None:
 
 async def test_a_refused_connection_was_not_sent(client: HttpClient) -> None:
     """Nobody listens there."""
-    told = await client.send(post(f"http://127.0.0.1:{closed_port()}/"))
+    told = await client.send(post(f"http://127.0.0.1:{free_port()}/"))
     assert told == HttpFailure(Reason.CONNECT)
     assert told.sent is Sent.NOT_SENT
 

@@ -21,7 +21,6 @@ from tests.adapters.faulty_server import (
     Exchange,
     answer,
     black_hole,
-    closed_port,
     drip,
     hang_up,
     keep_answering,
@@ -35,6 +34,7 @@ from tests.adapters.faulty_server import (
 from tests.adapters.http_adapters import ADAPTERS, LONG_S, SHORT_S, Build, post
 from tests.adapters.test_http_contract import BODY_BYTES_MAX, UNKNOWN
 from tests.support.egress_proxy import OPENED, EgressProxy, egress_proxy
+from tests.support.ports import free_port
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -132,7 +132,7 @@ async def test_a_tunnel_that_is_not_opened_was_not_sent(build: Build, case: str)
 
 async def test_a_proxy_that_cannot_be_reached_was_not_sent(build: Build) -> None:
     """As a server that cannot be: refused, unknown by name, or silent before the connection stands."""
-    async with built(build, f"http://127.0.0.1:{closed_port()}") as client:
+    async with built(build, f"http://127.0.0.1:{free_port()}") as client:
         for url in (URL, f"http://{HOST}/"):
             assert await client.send(post(url)) == HttpFailure(Reason.CONNECT)
     async with built(build, "http://nobody.invalid:3128") as client:
@@ -308,7 +308,7 @@ def environment_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
     for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
         for spelt in (name, name.lower()):
-            monkeypatch.setenv(spelt, f"http://127.0.0.1:{closed_port()}")
+            monkeypatch.setenv(spelt, f"http://127.0.0.1:{free_port()}")
 
 
 @pytest.mark.usefixtures("environment_proxy")

@@ -1,8 +1,8 @@
 """How a member comes into its group."""
 
 from processor.settings import Settings
-from tests.support.java import free_port
 from tests.support.member import Owner, member
+from tests.support.ports import free_port
 
 
 def test_a_member_joins_while_no_broker_answers() -> None:

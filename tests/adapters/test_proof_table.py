@@ -38,7 +38,6 @@ from tests.adapters.faulty_server import (
     Exchange,
     answer,
     black_hole,
-    closed_port,
     drip,
     hang_up,
     keep_answering,
@@ -50,6 +49,7 @@ from tests.adapters.faulty_server import (
     serving,
 )
 from tests.adapters.http_adapters import ADAPTERS
+from tests.support.ports import free_port
 
 LETTERS = {
     "D": Proof.DONE,
@@ -299,7 +299,7 @@ async def unconnected(both: Clients) -> Told:
         strange = await stack.enter_async_context(serving(keep_answering(), trusted_by_nobody))
         silent = await stack.enter_async_context(serving(say_nothing))
         places: list[tuple[str, HttpClient, str]] = [
-            ("refused", both.patient, f"http://127.0.0.1:{closed_port()}"),
+            ("refused", both.patient, f"http://127.0.0.1:{free_port()}"),
             ("black hole", both.hasty, hole),
             ("no such host", both.hasty, "http://nobody.invalid"),
             ("certificate of a stranger", both.patient, strange.origin),

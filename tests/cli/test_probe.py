@@ -22,7 +22,7 @@ from processor.simulator.profile import profile_settings
 from processor.simulator.server import Simulator
 from tests.cli.commands import Said, command
 from tests.cli.simulated import known_to, simulated
-from tests.support.java import free_port
+from tests.support.ports import free_port
 
 CANARY = "Zuzanna-Canary"
 CATALOGUE = """\

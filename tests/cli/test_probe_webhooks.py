@@ -1,7 +1,6 @@
 """Which webhooks a probe takes for its own, and what it does with the others."""
 
 import asyncio
-import socket
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,6 +13,7 @@ from processor.cli.starting import now
 from processor.core.messages import WebhookReceived
 from processor.errors import SettingsInvalid
 from processor.settings import DEFAULT_PROFILE, Settings
+from tests.support.ports import free_port
 
 RECORD, WORKFLOW, OTHER = "record-0001", "workflow-0001", "something-0002"
 
@@ -61,9 +61,7 @@ def test_what_nobody_signed_is_refused_and_counted() -> None:
         settings = Settings.model_validate(
             {"webhook": {"host": "127.0.0.1"}, "api": {"base_url": "http://127.0.0.1:9"}}
         )
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
+        port = free_port()
         async with listening(settings, DEFAULT_PROFILE, settings.api, port, now) as ear:
             async with httpx.AsyncClient(trust_env=False) as client:
                 answer = await client.post(f"http://127.0.0.1:{port}/webhooks", json={"workflowId": WORKFLOW})

@@ -14,7 +14,7 @@ import pytest
 from tests.image.composed import Service, Stage, service
 from tests.image.conftest import ARGUMENTS, EPOCH, SECRETS
 from tests.image.engine import STATE_DIRECTORY, Engine, Image
-from tests.support.java import free_port
+from tests.support.ports import free_port
 from tests.support.root import ROOT
 from tests.support.waiting import wait_until
 from tests.support.worker import Worker, watchdog

@@ -16,8 +16,8 @@ from tests.chart.metric_catalogue import selectors
 from tests.chart.test_dashboards import FILES, expressions
 from tests.chart.test_rules import RULES
 from tests.scenarios.conftest import Stage
-from tests.support.java import free_port
 from tests.support.onboarding import Request
+from tests.support.ports import free_port
 from tests.support.servers import cannot_run
 
 pytestmark = [pytest.mark.broker, pytest.mark.slow]

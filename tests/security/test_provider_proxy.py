@@ -9,10 +9,10 @@ from urllib.parse import urlsplit
 import pytest
 import trustme
 
-from tests.adapters.faulty_server import closed_port
 from tests.security.profiles import BOTH, PREFIXES, SECOND, TwoProfiles, worker_of
 from tests.security.rotation import assert_each_done_once, load, rotating, sample
 from tests.support.egress_proxy import EgressProxy, egress_proxy
+from tests.support.ports import free_port
 from tests.support.tls_front import tls_front
 
 pytestmark = [pytest.mark.broker, pytest.mark.slow]
@@ -58,7 +58,7 @@ def behind(bootstrap_servers: str, tmp_path_factory: pytest.TempPathFactory) -> 
                 f"{prefix}PROXY_URL": proxy.url,
                 f"{prefix}PROXY_USERNAME": USER,
             }
-        world.environ |= dict.fromkeys(("HTTPS_PROXY", "ALL_PROXY"), f"http://127.0.0.1:{closed_port()}")
+        world.environ |= dict.fromkeys(("HTTPS_PROXY", "ALL_PROXY"), f"http://127.0.0.1:{free_port()}")
         world.environ["NO_PROXY"] = "127.0.0.1"  # The registry's client takes those.
         yield Behind(world=world, files=files, worker=worker_of(world), proxy=proxy)
 

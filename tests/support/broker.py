@@ -15,7 +15,8 @@ from pathlib import Path
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
-from tests.support.java import SMALL_HEAP, JavaServer, ServerFailed, cached, free_port, listens
+from tests.support.java import SMALL_HEAP, JavaServer, ServerFailed, cached, listens
+from tests.support.ports import free_port
 
 # Takeovers in seconds instead of three quarters of a minute, for both group protocols.
 BROKER_TIMEOUTS = {

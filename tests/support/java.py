@@ -37,13 +37,6 @@ def cached(server: str) -> Path:
     return folder
 
 
-def free_port() -> int:
-    """Return a loopback TCP port that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def listens(port: int) -> bool:
     """Say whether somebody accepts connections on a loopback port."""
     with socket.socket() as probe:

@@ -9,8 +9,8 @@ from typing import Any
 import httpx
 
 from tests.support.chart import found
-from tests.support.java import free_port
 from tests.support.pods import Container, Object, containers, whole
+from tests.support.ports import free_port
 from tests.support.root import ROOT
 from tests.support.waiting import wait_until
 from tests.support.worker import Worker

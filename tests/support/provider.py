@@ -15,7 +15,7 @@ import httpx
 
 from processor.simulator.server import serve
 from processor.simulator.settings import settings_from
-from tests.support.java import free_port
+from tests.support.ports import free_port
 
 KEY, SECRET = "simulator-key", "simulator-secret"
 VERSION_2 = "application/json;version=2"

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import trustme
 
-from tests.support.java import SMALL_HEAP, JavaServer, cached, free_port
+from tests.support.java import SMALL_HEAP, JavaServer, cached
+from tests.support.ports import free_port
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,8 +39,9 @@ from processor.adapters.acls import Acl, Operation, Pattern, ResourceKind
 from processor.kafka_config import client_config
 from processor.settings_loading import load_settings
 from tests.support.broker import Listener, RunningBroker
-from tests.support.java import SMALL_HEAP, free_port
+from tests.support.java import SMALL_HEAP
 from tests.support.mounted import MountedFiles
+from tests.support.ports import free_port
 from tests.support.tokens import AUDIENCE, TokenServer, token_server
 
 HOST = "127.0.0.1"

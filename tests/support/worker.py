@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 
-from tests.support.java import free_port
+from tests.support.ports import free_port
 from tests.support.root import ROOT
 
 
