@@ -57,10 +57,14 @@ class ForgetfulBroker:
     @contextmanager
     def forgetting(self, *topics: str) -> Iterator[None]:
         """Forget the markers of these topics until the block is over and one was forgotten on the first."""
-        told = self._told(_FORGOTTEN, topics[0])
+        before = self.forgot(topics[0])
         with self._flagged(*topics):
             yield
-            wait_until(lambda: self._told(_FORGOTTEN, topics[0]) > told, f"a marker forgotten on {topics[0]}")
+            wait_until(lambda: self.forgot(topics[0]) > before, f"a marker forgotten on {topics[0]}")
+
+    def forgot(self, topic: str) -> int:
+        """Return how often it forgot markers of a topic, told or not."""
+        return self._told(_FORGOTTEN, topic)
 
     @contextmanager
     def swallowing(self, client: str) -> Iterator[None]:
