@@ -18,7 +18,8 @@ from tests.support.waiting import wait_until
 pytestmark = pytest.mark.broker
 
 # With so many, 4.3.1 and 4.4.0 forgot something in four runs of five.
-PARTITIONS, WRITERS, RESTARTS, BETWEEN = 6, 6, 6, 60
+PARTITIONS, WRITERS, RESTARTS, BETWEEN = 6, 6, 6, 12
+ANSWER_S = 3
 
 
 def commit_until(is_over: threading.Event, servers: str, topic: str, name: str, committed: list[str]) -> None:
@@ -27,12 +28,12 @@ def commit_until(is_over: threading.Event, servers: str, topic: str, name: str, 
     while not is_over.wait(0.1):
         producer = Producer({"bootstrap.servers": servers, "transactional.id": f"{topic}.{name}", **quick})
         with suppress(KafkaException):
-            producer.init_transactions(10)
+            producer.init_transactions(ANSWER_S)
             while not is_over.is_set():
                 producer.begin_transaction()
                 for partition in range(PARTITIONS):
                     producer.produce(topic, b"value", partition=partition)
-                producer.commit_transaction(10)
+                producer.commit_transaction(ANSWER_S)
                 committed.append(name)
         release(producer)
 
