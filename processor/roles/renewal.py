@@ -238,7 +238,8 @@ class Renewals:
         files = self._files()
         written = written_at(files)
         now = Serving.of(taking_up(self.serving.settings, self._source.load()))
-        return loaded_over(self._wanted, now) if written_at(files) == written else None
+        loaded = loaded_over(self._wanted, now)  # What was missing is judged where it lies: it may be back by then.
+        return loaded if written_at(files) == written else None
 
     def _refuse(self, found: Contents, why: str) -> None:
         """Tell once for what is found why it is not taken up; an empty text: all of it is."""

@@ -2,28 +2,33 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import pytest
 import structlog
+import trustme
 from prometheus_client import CollectorRegistry
 
 from processor.errors import SettingsInvalid
 from processor.roles.renewal import Renewals, Serving
 from processor.settings import ApiSettings, Settings
 from processor.settings_files import SettingsSource
+from processor.settings_relations import process_file_problems
 from processor.telemetry import ProcessMetrics
 from tests.support.waiting import eventually
 
 OLD, NEW = "old", "new"
+AUTHORITY = trustme.CA().cert_pem.bytes()
 
 
 class Desk:
     """A process that renews when told: `works` are the secrets and passwords that are known outside."""
 
-    def __init__(self, file: Path) -> None:
-        self.file = file
+    def __init__(self, directory: Path) -> None:
+        self.file, self.authority = directory / "secret", directory / "ca.pem"
+        self.authority.write_bytes(AUTHORITY)
         self.secret = self.password = OLD
         self.works = {OLD}
         self.is_refused = self.is_written_when_loaded = False
@@ -49,9 +54,9 @@ class Desk:
     def settings(self, secret: str) -> Settings:
         kafka = {"sasl_username": "processor", "sasl_password": self.password}
         api = {"base_url": "https://provider", "key": "key", "secret": secret}
-        return Settings.model_validate(
-            {"kafka": kafka, "api": api, "ops": {"reread_s": 0.005, "renewal_delay_s_max": 0}}
-        )
+        registry = {"url": "https://registry", "ca_file": self.authority}
+        ops = {"reread_s": 0.005, "renewal_delay_s_max": 0}
+        return Settings.model_validate({"kafka": kafka, "schema_registry": registry, "api": api, "ops": ops})
 
     def change(self, *, secret: str | None = None, password: str | None = None) -> None:
         self.secret, self.password = secret or self.secret, password or self.password
@@ -104,7 +109,7 @@ def password_of(settings: Settings) -> str:
 @asynccontextmanager
 async def running(directory: Path) -> AsyncIterator[tuple[Desk, Renewals]]:
     """Give a process whose files are looked at."""
-    desk = Desk(directory / "secret")
+    desk = Desk(directory)
     desk.change()
     source = SettingsSource({"PROCESSOR_API__SECRET_FILE": str(desk.file)}, desk.load)
     renewals = Renewals(
@@ -242,3 +247,23 @@ async def test_what_is_written_while_it_is_read_is_read_again(tmp_path: Path) ->
         desk.is_written_when_loaded = True
         desk.change(secret=NEW)
         await until(desk, f"default {NEW}")
+
+
+async def test_what_comes_back_while_it_is_judged_is_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was missing when it was read, so there is no copy of it: clients would read whatever it holds later."""
+    judged: list[list[str]] = []
+
+    def coming_back(settings: Settings) -> Iterator[str]:
+        desk.authority.write_bytes(AUTHORITY)
+        judged.append([*process_file_problems(settings)])
+        yield from judged[-1]
+
+    async with running(tmp_path) as (desk, _):
+        await pending(desk, 0)
+        loads = desk.loads
+        monkeypatch.setattr("processor.roles.renewal.process_file_problems", coming_back)
+        desk.authority.unlink()
+        await eventually(lambda: desk.loads == loads + 2)
+        assert (judged, desk.is_replacing, desk.pending()) == ([[]], False, 0)
