@@ -160,6 +160,8 @@ class Transactions:
             return Outcome.UNKNOWN
         if remedy is Remedy.ABORT:
             remedy = self._abort(producer)
+            if failure.name == _SLOW.name:  # It may wait for a broker that it took down, whatever it met since.
+                self.close()
         if remedy is Remedy.REPLACE:
             self._fences += 1
             if self._fences > _PRODUCERS_MAX:
